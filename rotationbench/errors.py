@@ -1,0 +1,35 @@
+"""Errors that a user can act on: each message names the file or key, what was expected and what came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class RotationBenchError(Exception):
+    """Base of every error that stems from the user's input and not from a defect of the program."""
+
+
+class ConfigError(RotationBenchError):
+    """A setting has an unknown name, a wrong type or a value outside its range."""
+
+
+class CheckpointError(RotationBenchError):
+    """A checkpoint is missing, incomplete, or not of the Stable Diffusion layout."""
+
+
+class MissingWeightsError(RotationBenchError):
+    """Weights that an optional part needs are not at hand; the message holds the command that fetches them."""
+
+
+class DatasetError(RotationBenchError):
+    """One or more samples of a data set cannot be used.
+
+    Args:
+        problems: one sentence per problem, each beginning with the path of the file it concerns.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        listing = "\n".join(f"  - {problem}" for problem in self.problems)
+        noun = "problem" if len(self.problems) == 1 else "problems"
+        super().__init__(f"{len(self.problems)} {noun} in the data:\n{listing}")

@@ -1,0 +1,72 @@
+"""What a drag method is: one call from a core, a sample and a seed to an edited picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import torch
+
+from rotationbench.points import GridPoints
+from rotationbench.sample import DragSample
+
+if TYPE_CHECKING:
+    from rotationbench.diffusion.core import StableDiffusion
+
+Progress = Callable[[int, int, float], None]
+"""Called after each drag step with the steps done, the step limit and the mean distance left in grid cells."""
+
+
+def no_progress(step: int, limit: int, distance: float) -> None:
+    """The `Progress` of a caller that wants none."""
+
+
+@dataclass(frozen=True, eq=False)
+class DragResult:
+    """What a drag method made of a sample.
+
+    Args:
+        edited: float32 `(1, 3, H, W)` in [0, 1] on the CPU, at the size of the sample that the method was given.
+        trajectory: the handles in order of time, in cells of the supervision grid; the last entry is where they ended.
+        targets: where the handles of `trajectory` were meant to go, in cells of the supervision grid.
+        steps: drag steps made.
+        converged: True when the method's own stopping rule was met before its step limit, None when it has no such rule.
+        axis: the rotation axis of each handle in cells of the supervision grid, for methods that have one.
+        trace: arrays worth keeping for a look inside, written to `trace.npz` on request: float32 latents such as
+            `inverted` and `optimized`, each `(1, 4, h, w)`.
+    """
+
+    edited: torch.Tensor
+    trajectory: list[GridPoints]
+    targets: GridPoints
+    steps: int
+    converged: bool | None
+    axis: GridPoints | None = None
+    trace: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+class DragMethod(Protocol):
+    """A drag method; each is a dataclass in one file of `methods/`, its settings the fields.
+
+    `version` is part of what decides whether an edit on disk is still valid: raise it with every change of the code
+    that changes results.
+    """
+
+    version: ClassVar[int]
+
+    def edit(
+        self, core: StableDiffusion, sample: DragSample, *, seed: int = 0, progress: Progress = no_progress
+    ) -> DragResult:
+        """Drag the content of `sample` from its sources to its targets.
+
+        Args:
+            core: the diffusion model; it counts its own evaluations.
+            sample: already at a size the core can work on.
+            seed: decides everything random; the same seed gives the same result on the same machine.
+            progress: told of every drag step.
+
+        Returns:
+            The edited picture at the sample's size, and how it came about.
+        """
+        ...
