@@ -1,0 +1,384 @@
+"""`StableDiffusion`: the one diffusion model that every method edits with and every feature is read from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import DDIMScheduler
+
+from rotationbench.diffusion.attention import mutual_self_attention, set_attention_kernel
+from rotationbench.diffusion.cost import Cost, PhaseCost
+from rotationbench.diffusion.ddim import ddim_step
+from rotationbench.diffusion.features import capture_features
+from rotationbench.diffusion.loading import Components, hash_weights, load_components
+from rotationbench.diffusion.lora import ADAPTER, LoraSettings, lora_attached
+from rotationbench.errors import ConfigError
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+ATTENTION_KERNELS = ("sdpa", "unfused")
+FP16_LOSS_SCALE = 2.0**12
+"""Losses are multiplied by this before a backward pass in fp16, whose small gradients would otherwise become zero."""
+
+
+class StableDiffusion:
+    """Stable Diffusion with DDIM inversion, features, LoRA and sampling with mutual self-attention.
+
+    Latents `(B, 4, h, w)` and features are float32 outside the UNet, whatever number type the weights have.
+
+    Args:
+        components: the parts of a checkpoint.
+        device: where to compute.
+        dtype: number type of the weights; below float32 the UNet runs under autocast.
+        num_inference_steps: S, the DDIM steps from pure noise to the picture.
+        resolution: length of the short side that pictures are edited at, in pixels; None keeps each picture's own.
+        attention: `"sdpa"` or `"unfused"`; they differ by rounding.
+        compile_unet: compile the UNet's blocks; pays on GPUs from a few edits on, differs by rounding.
+        cache_dir: folder for LoRAs; None keeps nothing on disk.
+
+    Raises:
+        ConfigError: when a setting lies outside its range.
+    """
+
+    def __init__(
+        self,
+        components: Components,
+        *,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        num_inference_steps: int = 50,
+        resolution: int | None = None,
+        attention: str = "sdpa",
+        compile_unet: bool = False,
+        cache_dir: Path | None = None,
+    ) -> None:
+        if attention not in ATTENTION_KERNELS:
+            raise ConfigError(f"model.attention: expected one of {', '.join(ATTENTION_KERNELS)}, got {attention!r}.")
+        if not 1 <= num_inference_steps <= 1000:
+            raise ConfigError(f"model.num_inference_steps: expected 1 to 1000, got {num_inference_steps}.")
+        self.device, self.dtype = device, dtype
+        self.resolution, self.cache_dir = resolution, cache_dir
+        self.weights_hash = hash_weights(components.unet, components.vae, components.text_encoder)
+        layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+        self.unet = components.unet.to(device, memory_format=layout)
+        self.vae = components.vae.to(device)
+        self.text_encoder = components.text_encoder.to(device)
+        self.tokenizer = components.tokenizer
+        self.scheduler_config = components.scheduler_config
+        self.scheduler = DDIMScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            num_train_timesteps=1000,
+            clip_sample=False,
+            set_alpha_to_one=False,
+            steps_offset=1,
+            timestep_spacing="leading",
+            prediction_type=self.scheduler_config.get("prediction_type", "epsilon"),
+        )
+        self.scheduler.set_timesteps(num_inference_steps)
+        self.num_inference_steps = num_inference_steps
+        self.alphas = self.scheduler.alphas_cumprod.to(device)
+        self.vae_factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        self.cost = Cost()
+        self._embeddings: dict[str, torch.Tensor] = {}
+        self._inversions: dict[tuple[str, str, int, str | None], tuple[torch.Tensor, PhaseCost]] = {}
+        self._lora_key: str | None = None
+        set_attention_kernel(self.unet, attention)
+        if compile_unet:
+            # Block by block, so that hooks and early exits between the blocks stay what they are.
+            for block in (*self.unet.down_blocks, self.unet.mid_block, *self.unet.up_blocks):
+                block.compile()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained: str,
+        *,
+        vae: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        allow_pickle: bool = False,
+        single_file_config: str | None = None,
+        **settings: Any,
+    ) -> StableDiffusion:
+        """Load a checkpoint of Stable Diffusion 1.x or 2.x layout.
+
+        Args:
+            pretrained: hub id, folder in diffusers layout, or single file.
+            vae: hub id or folder of another autoencoder (`AutoencoderKL` or `AutoencoderTiny`).
+            device: `"auto"` (CUDA where there is one), `"cpu"`, `"cuda"` or any name torch knows.
+            dtype: `"auto"` (fp16 on CUDA, fp32 elsewhere), `"fp32"`, `"fp16"` or `"bf16"`.
+            allow_pickle: also read weights that are not safetensors; only for files you trust.
+            single_file_config: diffusers folder or hub id that describes a single file's architecture.
+            **settings: further arguments of the class.
+
+        Raises:
+            CheckpointError: when the checkpoint cannot be used; it names the path.
+            ConfigError: when the device is absent or a setting is unknown.
+        """
+        place = resolve_device(device)
+        number_type = resolve_dtype(dtype, place)
+        components = load_components(
+            pretrained, vae=vae, dtype=number_type, allow_pickle=allow_pickle, config=single_file_config
+        )
+        return cls(components, device=place, dtype=number_type, **settings)
+
+    # --- pictures and prompts -----------------------------------------------------------------------------------
+
+    def working_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The size at which a picture of `size = (height, width)` is edited: aspect ratio kept, whole latent cells."""
+        scale = 1.0 if self.resolution is None else self.resolution / min(size)
+        cell = self.vae_factor
+        height, width = (max(cell, round(extent * scale / cell) * cell) for extent in size)
+        return height, width
+
+    def image_tensor(self, image: np.ndarray) -> torch.Tensor:
+        """uint8 `(H, W, 3)` as float32 `(1, 3, H, W)` in [-1, 1] on the device."""
+        tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+        return (tensor.to(self.device, torch.float32) / 127.5) - 1
+
+    @torch.no_grad()
+    def encode(self, image: torch.Tensor) -> torch.Tensor:
+        """Latents `(B, 4, h, w)` of pictures `(B, 3, H, W)` in [-1, 1]: the posterior mean, scaled.
+
+        Raises:
+            ValueError: when a side is no multiple of the autoencoder's factor; see `working_size`.
+        """
+        encoded = self._encode(image)
+        mean = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mean
+        return mean.to(torch.float32) * self.vae.config.scaling_factor
+
+    @torch.no_grad()
+    def sample_posterior(self, image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Latents drawn from the posterior, scaled; autoencoders without a posterior give their only answer.
+
+        The noise is drawn on the CPU, so that a seed means the same on every device.
+        """
+        encoded = self._encode(image)
+        if hasattr(encoded, "latents"):
+            return encoded.latents.to(torch.float32) * self.vae.config.scaling_factor
+        mean, std = encoded.latent_dist.mean.to(torch.float32), encoded.latent_dist.std.to(torch.float32)
+        noise = torch.randn(mean.shape, generator=generator).to(self.device)
+        return (mean + std * noise) * self.vae.config.scaling_factor
+
+    def _encode(self, image: torch.Tensor) -> Any:
+        if image.shape[-2] % self.vae_factor or image.shape[-1] % self.vae_factor:
+            raise ValueError(
+                f"Expected sides that are multiples of {self.vae_factor} px, got {tuple(image.shape[-2:])}; "
+                "bring the picture to working_size() first."
+            )
+        return self.vae.encode(image.to(self.device, self.dtype))
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Pictures `(B, 3, H, W)` in [0, 1], float32, of latents `(B, 4, h, w)`."""
+        image = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.dtype)).sample
+        return (image.to(torch.float32) / 2 + 0.5).clamp(0, 1)
+
+    @torch.no_grad()
+    def embed(self, prompt: str) -> torch.Tensor:
+        """Text embedding `(1, 77, C)` of a prompt, cut to the text model's length; remembered."""
+        if prompt not in self._embeddings:
+            tokens = self.tokenizer(
+                prompt,
+                padding="max_length",
+                max_length=self.text_encoder.config.max_position_embeddings,
+                truncation=True,
+                return_tensors="pt",
+            )
+            embedded = self.text_encoder(tokens.input_ids.to(self.device))[0]
+            self._embeddings[prompt] = embedded.to(torch.float32)
+        return self._embeddings[prompt]
+
+    # --- the UNet -----------------------------------------------------------------------------------------------
+
+    def noise(self, latents: torch.Tensor, timestep: torch.Tensor | int, context: torch.Tensor) -> torch.Tensor:
+        """Predicted noise ε `(B, 4, h, w)`.
+
+        Args:
+            latents: `(B, 4, h, w)`.
+            timestep: one number, or `(B,)`.
+            context: text embeddings `(1, 77, C)` or `(B, 77, C)`.
+        """
+        return self._evaluate(latents, timestep, context).to(torch.float32)
+
+    def features(
+        self, latents: torch.Tensor, timestep: torch.Tensor | int, context: torch.Tensor, index: int
+    ) -> torch.Tensor:
+        """Features `(B, C, h', w')` of one block, without evaluating the blocks behind it.
+
+        Args:
+            latents: `(B, 4, h, w)`.
+            timestep: one number, or `(B,)`.
+            context: text embeddings `(1, 77, C)` or `(B, 77, C)`.
+            index: 0 is the mid block, 1 to 4 the up blocks.
+
+        Raises:
+            ValueError: when the UNet has no such block.
+        """
+        with capture_features(self.unet, index, stop=True) as captured:
+            self._evaluate(latents, timestep, context)
+        return captured.take().to(torch.float32)
+
+    def noise_and_features(
+        self, latents: torch.Tensor, timestep: torch.Tensor | int, context: torch.Tensor, index: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Predicted noise and the features of one block from a single evaluation; see `noise` and `features`."""
+        with capture_features(self.unet, index, stop=False) as captured:
+            noise = self._evaluate(latents, timestep, context)
+        return noise.to(torch.float32), captured.take().to(torch.float32)
+
+    def _evaluate(self, latents: torch.Tensor, timestep: torch.Tensor | int, context: torch.Tensor) -> torch.Tensor:
+        batch = latents.shape[0]
+        self.cost.count(batch, grad=torch.is_grad_enabled())
+        reduced = self.dtype != torch.float32
+        with torch.autocast(self.device.type, self.dtype) if reduced else nullcontext():
+            return self.unet(
+                latents.to(self.dtype), timestep, encoder_hidden_states=context.to(self.dtype).expand(batch, -1, -1)
+            ).sample
+
+    def gradient(self, loss: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """∂loss/∂latents, with the loss scaled up meanwhile where fp16 would lose small gradients."""
+        scale = FP16_LOSS_SCALE if self.dtype == torch.float16 else 1.0
+        (gradient,) = torch.autograd.grad(loss * scale, latents)
+        return gradient / scale
+
+    # --- DDIM ---------------------------------------------------------------------------------------------------
+
+    @property
+    def timestep_stride(self) -> int:
+        """Δ, the distance of two inference timesteps in training timesteps."""
+        return len(self.alphas) // self.num_inference_steps
+
+    def actual_steps(self, strength: float) -> int:
+        """A = round(s·S), the DDIM steps of an inversion of strength `s` in (0, 1], at least one."""
+        return max(1, round(strength * self.num_inference_steps))
+
+    def drag_timestep(self, steps: int) -> int:
+        """t, the timestep that an inversion of `steps` steps reaches."""
+        return int(self.scheduler.timesteps[self.num_inference_steps - steps])
+
+    def alpha(self, timestep: int) -> torch.Tensor:
+        """ᾱ at a training timestep; below the first one it is ᾱ of the first."""
+        return self.alphas[max(timestep, 0)]
+
+    @torch.no_grad()
+    def invert(self, latents: torch.Tensor, context: torch.Tensor, steps: int) -> torch.Tensor:
+        """DDIM inversion of clean latents `(B, 4, h, w)` over the first `steps` timesteps (arXiv 2010.02502)."""
+        for timestep in reversed(self.scheduler.timesteps.tolist()[-steps:]):
+            noise = self.noise(latents, timestep, context)
+            alpha_from = self.alpha(timestep - self.timestep_stride)
+            latents = ddim_step(latents, noise, alpha_from, self.alpha(timestep))
+        return latents
+
+    def invert_image(self, image: torch.Tensor, prompt: str, steps: int) -> torch.Tensor:
+        """`invert` of one picture `(1, 3, H, W)` in [-1, 1], remembered by content, prompt, steps and LoRA.
+
+        The cost is charged to the phase `inversion`, also when the result is remembered: what an edit is said to
+        cost does not depend on which method ran before it.
+        """
+        digest = hashlib.sha256(image.detach().cpu().contiguous().numpy().data).hexdigest()
+        key = (f"{tuple(image.shape)} {digest}", prompt, steps, self._lora_key)
+        if key in self._inversions:
+            latents, cost = self._inversions[key]
+            self.cost.charge("inversion", cost)
+            return latents.clone()
+        before = self.cost.snapshot("inversion")
+        with self.cost.phase("inversion", self.device):
+            latents = self.invert(self.encode(image), self.embed(prompt), steps)
+        self._inversions[key] = (latents, self.cost.snapshot("inversion").minus(before))
+        return latents.clone()
+
+    def step_back(self, latents: torch.Tensor, noise: torch.Tensor, timestep: int) -> torch.Tensor:
+        """One denoising step from `timestep` to the one below it, differentiable; the drag's background term uses it."""
+        return ddim_step(latents, noise, self.alpha(timestep), self.alpha(timestep - self.timestep_stride))
+
+    @torch.no_grad()
+    def sample_back(self, original: torch.Tensor, edited: torch.Tensor, context: torch.Tensor, steps: int) -> torch.Tensor:
+        """Denoise `edited` over `steps` DDIM steps, with the keys and values of `original` in late self-attention.
+
+        Args:
+            original: the inverted latent `(1, 4, h, w)`, denoised alongside.
+            edited: the optimised latent `(1, 4, h, w)`.
+            context: text embedding `(1, 77, C)`.
+            steps: A, as in the inversion.
+
+        Returns:
+            The edited clean latent `(1, 4, h, w)`.
+        """
+        latents = torch.cat([original, edited])
+        with self.cost.phase("sampling", self.device), mutual_self_attention(self.unet):
+            for timestep in self.scheduler.timesteps.tolist()[-steps:]:
+                noise = self.noise(latents, timestep, context)
+                latents = self.scheduler.step(noise, timestep, latents, eta=0.0).prev_sample
+        return latents[1:]
+
+    # --- LoRA ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def lora(self, image: torch.Tensor, prompt: str, settings: LoraSettings | None, seed: int) -> Iterator[None]:
+        """Inside the block, the UNet carries the LoRA of this picture; None as settings means none.
+
+        Args:
+            image: `(1, 3, H, W)` in [-1, 1].
+            prompt: text the LoRA is trained with.
+            settings: how it is trained.
+            seed: seed of the training.
+        """
+        if settings is None:
+            yield
+            return
+        with lora_attached(self, image, prompt, settings, seed) as key:
+            self._lora_key = key
+            try:
+                yield
+            finally:
+                self._lora_key = None
+
+    def set_lora_scale(self, scale: float) -> None:
+        """Weigh the attached LoRA by `scale`; without one, nothing happens."""
+        if self._lora_key is not None:
+            self.unet.set_adapters(ADAPTER, weights=scale)
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device behind a setting; `"auto"` is CUDA where there is one.
+
+    Raises:
+        ConfigError: when torch does not know the name or the device is absent.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device: expected auto, cpu or cuda, got {name!r}.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: expected a CUDA device, got none: torch sees no GPU on this machine.")
+    return device
+
+
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The number type behind a setting; `"auto"` is fp16 on CUDA and fp32 elsewhere.
+
+    Raises:
+        ConfigError: when the name is unknown.
+    """
+    if name == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    if name not in DTYPES:
+        raise ConfigError(f"dtype: expected auto, {', '.join(DTYPES)}, got {name!r}.")
+    return DTYPES[name]
+
+
+def grid_features(features: torch.Tensor, image_size: tuple[int, int]) -> torch.Tensor:
+    """Features `(B, C, h, w)` on the supervision grid `(B, C, H // 2, W // 2)` of a picture of `image_size` pixels."""
+    height, width = image_size
+    return F.interpolate(features, size=(height // 2, width // 2), mode="bilinear", align_corners=False)

@@ -1,0 +1,24 @@
+"""The arithmetic of DDIM (Song et al., arXiv 2010.02502), eq. 12 with η = 0."""
+
+from __future__ import annotations
+
+import torch
+
+
+def predicted_x0(latents: torch.Tensor, noise: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    """The clean latent that `noise` implies at the level with cumulative product `alpha` = ᾱ.
+
+    x0 = (z − √(1 − ᾱ)·ε) / √ᾱ; all latents `(B, C, h, w)`.
+    """
+    return (latents - (1 - alpha).sqrt() * noise) / alpha.sqrt()
+
+
+def ddim_step(
+    latents: torch.Tensor, noise: torch.Tensor, alpha_from: torch.Tensor, alpha_to: torch.Tensor
+) -> torch.Tensor:
+    """Move latents from the level ᾱ = `alpha_from` to `alpha_to` along the predicted noise, up or down.
+
+    z' = √ᾱ'·x0 + √(1 − ᾱ')·ε; all latents `(B, C, h, w)`.
+    """
+    x0 = predicted_x0(latents, noise, alpha_from)
+    return alpha_to.sqrt() * x0 + (1 - alpha_to).sqrt() * noise
