@@ -301,7 +301,9 @@ class StableDiffusion:
         return ddim_step(latents, noise, self.alpha(timestep), self.alpha(timestep - self.timestep_stride))
 
     @torch.no_grad()
-    def sample_back(self, original: torch.Tensor, edited: torch.Tensor, context: torch.Tensor, steps: int) -> torch.Tensor:
+    def sample_back(
+        self, original: torch.Tensor, edited: torch.Tensor, context: torch.Tensor, steps: int
+    ) -> torch.Tensor:
         """Denoise `edited` over `steps` DDIM steps, with the keys and values of `original` in late self-attention.
 
         Args:

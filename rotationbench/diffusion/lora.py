@@ -137,9 +137,7 @@ def _lora_parameters(core: StableDiffusion) -> list[torch.nn.Parameter]:
     return [parameter for name, parameter in core.unet.named_parameters() if "lora_" in name]
 
 
-def _train(
-    core: StableDiffusion, image: torch.Tensor, prompt: str, settings: LoraSettings, seed: int
-) -> PhaseCost:
+def _train(core: StableDiffusion, image: torch.Tensor, prompt: str, settings: LoraSettings, seed: int) -> PhaseCost:
     """Minimise the noise-prediction error on the picture at uniform timesteps; returns what that cost."""
     before = core.cost.snapshot("lora")
     with core.cost.phase("lora", core.device):
@@ -182,7 +180,9 @@ class _Crops:
         height, width = image.shape[2:]
         side = min(height, width)
         self.shape = (side, side) if crop == "square" else (height, width)
-        self.places = [(extent - kept) // core.vae_factor for extent, kept in zip((height, width), self.shape, strict=True)]
+        self.places = [
+            (extent - kept) // core.vae_factor for extent, kept in zip((height, width), self.shape, strict=True)
+        ]
         self.encoded: dict[tuple[int, ...], torch.Tensor] = {}
 
     def draw(self, generator: torch.Generator) -> torch.Tensor:

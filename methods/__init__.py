@@ -1,0 +1,1 @@
+"""Drag methods: one file and one settings file in `conf/method/` each."""

@@ -1,0 +1,301 @@
+"""What DragDiffusion and RotationDrag share: a latent optimised by motion supervision between rounds of point tracking.
+
+Equation numbers are those of the DragDiffusion paper (arXiv 2306.14435). Rows and columns are cells of the supervision
+grid, half the picture's resolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+
+from rotationbench.diffusion.core import StableDiffusion, grid_features
+from rotationbench.diffusion.lora import LoraSettings
+from rotationbench.errors import ConfigError
+from rotationbench.method import DragResult, Progress
+from rotationbench.points import GridPoints
+from rotationbench.sample import DragSample
+
+Tracker = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""From features `(1, C, rows, cols)` and handles `(N, 2)` to the handles' new cells `(N, 2)`."""
+
+Skip = Callable[[torch.Tensor], torch.Tensor]
+"""From handles `(N, 2)` to bool `(N,)`, True for handles that motion supervision leaves alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentDragSettings:
+    """Settings of a drag that optimises the latent; the defaults are those of DragDiffusion's released program.
+
+    Args:
+        max_steps: limit of drag steps.
+        latent_lr: learning rate of Adam on the latent.
+        lam: λ, the weight of the background term.
+        r_m: radius of the motion-supervision patch, in cells.
+        r_t: radius of the tracking search, in cells.
+        stop_distance: a handle nearer to its target than this, in cells, has arrived; the drag ends when all have.
+        inversion_strength: share of the DDIM steps that the inversion takes, in (0, 1].
+        feature_index: the UNet block whose features are supervised: 0 is the mid block, 1 to 4 the up blocks.
+        lora: how the picture's LoRA is trained; None drags without one.
+
+    Raises:
+        ConfigError: when a value lies outside its range.
+    """
+
+    max_steps: int = 80
+    latent_lr: float = 0.01
+    lam: float = 0.1
+    r_m: int = 1
+    r_t: int = 3
+    stop_distance: float = 2.0
+    inversion_strength: float = 0.75
+    feature_index: int = 3
+    lora: LoraSettings | None = field(default_factory=LoraSettings)
+
+    def __post_init__(self) -> None:
+        check_positive(self, "max_steps", "latent_lr", "stop_distance")
+        check_not_negative(self, "lam", "r_m", "r_t")
+        check_inversion_strength(self.inversion_strength)
+        if not 0 <= self.feature_index <= 4:
+            raise ConfigError(f"method.feature_index: expected 0 to 4, got {self.feature_index}.")
+
+
+def check_positive(settings: object, *names: str) -> None:
+    """Refuse fields that are zero or negative, by name."""
+    for name in names:
+        if not getattr(settings, name) > 0:
+            raise ConfigError(f"method.{name}: expected a positive number, got {getattr(settings, name)}.")
+
+
+def check_not_negative(settings: object, *names: str) -> None:
+    """Refuse fields that are negative, by name."""
+    for name in names:
+        if not getattr(settings, name) >= 0:
+            raise ConfigError(f"method.{name}: expected zero or a positive number, got {getattr(settings, name)}.")
+
+
+def check_inversion_strength(strength: float) -> None:
+    """Refuse an inversion strength outside (0, 1]."""
+    if not 0 < strength <= 1:
+        raise ConfigError(f"method.inversion_strength: expected more than 0 and at most 1, got {strength}.")
+
+
+@dataclass(frozen=True, eq=False)
+class LatentDrag:
+    """How the optimisation of a latent went.
+
+    Args:
+        latents: the optimised latent `(1, 4, h, w)`.
+        tracked: the handles `(N, 2)` after each round of tracking; the first step has none.
+        supervised: the handles `(N, 2)` that each optimiser step used.
+        final: where the handles ended, `(N, 2)`.
+        converged: whether every handle arrived before the step limit.
+    """
+
+    latents: torch.Tensor
+    tracked: list[torch.Tensor]
+    supervised: list[torch.Tensor]
+    final: torch.Tensor
+    converged: bool
+
+
+def mask_tensor(sample: DragSample, device: torch.device) -> torch.Tensor | None:
+    """The mask as float `(1, 1, H, W)`, 1 where the picture may change; None when there is none or it is empty.
+
+    An empty mask counts as no mask, as in DragDiffusion's released program: nothing could be dragged under it.
+    """
+    if sample.mask is None or not sample.mask.any():
+        return None
+    return torch.from_numpy(sample.mask).to(device, torch.float32)[None, None]
+
+
+def optimise_latent(
+    core: StableDiffusion,
+    inverted: torch.Tensor,
+    context: torch.Tensor,
+    timestep: int,
+    sample: DragSample,
+    handles: GridPoints,
+    targets: GridPoints,
+    settings: LatentDragSettings,
+    *,
+    make_tracker: Callable[[torch.Tensor], Tracker],
+    skip: Skip | None = None,
+    background: torch.Tensor | None,
+    progress: Progress,
+) -> LatentDrag:
+    """Optimise the latent until every handle has arrived, the step limit is reached, or nothing is left to pull.
+
+    Args:
+        core: the diffusion model.
+        inverted: the latent at `timestep`, `(1, 4, h, w)`.
+        context: text embedding `(1, 77, C)`.
+        timestep: t, where the latent is optimised.
+        sample: for the size of the supervision grid.
+        handles: `N` initial handles.
+        targets: `N` targets.
+        settings: see `LatentDragSettings`.
+        make_tracker: called once with the initial features `(1, C, rows, cols)`.
+        skip: further handles that motion supervision leaves alone.
+        background: float `(1, 1, H, W)`, 1 where the picture may change; None means no background term.
+        progress: told of every step.
+    """
+    may_change = None if background is None else F.interpolate(background, size=inverted.shape[2:], mode="nearest")
+
+    def look(latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """F(z) on the grid and, where the background term needs it, the latent one step cleaner."""
+        if may_change is None:
+            features = core.features(latents, timestep, context, settings.feature_index)
+            return grid_features(features, sample.size), None
+        noise, features = core.noise_and_features(latents, timestep, context, settings.feature_index)
+        return grid_features(features, sample.size), core.step_back(latents, noise, timestep)
+
+    goal = targets.rc.to(core.device)
+    current = handles.rc.to(core.device)
+    tracked: list[torch.Tensor] = []
+    supervised: list[torch.Tensor] = []
+    converged = False
+
+    with core.cost.phase("drag", core.device):
+        with torch.no_grad():
+            initial_features, initial_previous = look(inverted)
+        track = make_tracker(initial_features)
+        latents = inverted.clone().requires_grad_(True)
+        optimizer = torch.optim.Adam([latents], lr=settings.latent_lr)
+        for step in range(settings.max_steps):
+            features, previous = look(latents)
+            if step > 0:
+                with torch.no_grad():
+                    current = track(features.detach(), current)
+                tracked.append(current)
+            distances = (goal - current).norm(dim=1)
+            progress(step, settings.max_steps, float(distances.mean()))
+            if bool((distances < settings.stop_distance).all()):
+                converged = True
+                break
+
+            resting = distances < settings.stop_distance
+            if skip is not None:
+                resting |= skip(current)
+            terms = [
+                motion_supervision(features, handle, target, settings.r_m)
+                for handle, target, rests in zip(current, goal, resting, strict=True)
+                if not rests
+            ]
+            if previous is not None and initial_previous is not None and may_change is not None:
+                terms.append(settings.lam * ((previous - initial_previous) * (1 - may_change)).abs().sum())
+            if not terms:
+                break
+            supervised.append(current)
+            latents.grad = core.gradient(torch.stack(terms).sum(), latents)
+            optimizer.step()
+
+    return LatentDrag(latents.detach(), tracked, supervised, current, converged)
+
+
+def motion_supervision(features: torch.Tensor, handle: torch.Tensor, target: torch.Tensor, r_m: int) -> torch.Tensor:
+    """The pull on one handle, eq. 3 without the mask term: the patch one step ahead shall look like the patch here.
+
+    Args:
+        features: `(1, C, rows, cols)`.
+        handle: `(2,)`, row and column.
+        target: `(2,)`, another cell than `handle`.
+        r_m: radius of the patch; it is cut at the border of the grid.
+
+    Returns:
+        (2·r_m + 1)² × the mean absolute difference of the two patches; only the patch ahead carries gradients.
+    """
+    rows, cols = features.shape[2:]
+    direction = (target - handle) / (target - handle).norm()
+    row, col = int(handle[0]), int(handle[1])
+    patch_rows = torch.arange(max(0, row - r_m), min(rows, row + r_m + 1), device=features.device)
+    patch_cols = torch.arange(max(0, col - r_m), min(cols, col + r_m + 1), device=features.device)
+    here = features[:, :, patch_rows[:, None], patch_cols].detach()
+    ahead = read_bilinear(features, patch_rows + direction[0], patch_cols + direction[1])
+    return (2 * r_m + 1) ** 2 * F.l1_loss(ahead, here)
+
+
+def read_bilinear(features: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor) -> torch.Tensor:
+    """Features on the raster of `rows` × `cols`, bilinearly between cells; beyond the border the border's cell counts.
+
+    Args:
+        features: `(1, C, H, W)`.
+        rows: `(R,)`, fractional.
+        cols: `(K,)`, fractional.
+
+    Returns:
+        `(1, C, R, K)`.
+    """
+    last_row, last_col = features.shape[2] - 1, features.shape[3] - 1
+    rows, cols = rows.clamp(0, last_row), cols.clamp(0, last_col)
+    top, left = rows.floor().long(), cols.floor().long()
+    bottom, right = (top + 1).clamp(max=last_row), (left + 1).clamp(max=last_col)
+    down, across = (rows - top)[:, None], (cols - left)[None, :]
+    return (
+        features[:, :, top[:, None], left] * (1 - down) * (1 - across)
+        + features[:, :, top[:, None], right] * (1 - down) * across
+        + features[:, :, bottom[:, None], left] * down * (1 - across)
+        + features[:, :, bottom[:, None], right] * down * across
+    )
+
+
+def nearest_feature(features: torch.Tensor, reference: torch.Tensor, handle: torch.Tensor, r_t: int) -> torch.Tensor:
+    """Point tracking, eq. 5: the cell around the handle whose feature is nearest to a reference in L1.
+
+    Args:
+        features: `(1, C, rows, cols)`.
+        reference: `(C,)`.
+        handle: `(2,)`, the centre of the search.
+        r_t: radius of the search; it is cut at the border of the grid.
+
+    Returns:
+        `(2,)`, row and column of the nearest cell; of equally near ones the first in reading order.
+    """
+    rows, cols = features.shape[2:]
+    row, col = int(handle[0]), int(handle[1])
+    top, left = max(0, row - r_t), max(0, col - r_t)
+    window = features[0, :, top : min(rows, row + r_t + 1), left : min(cols, col + r_t + 1)]
+    best = int((window - reference[:, None, None]).abs().sum(dim=0).argmin())
+    return torch.tensor([top + best // window.shape[2], left + best % window.shape[2]]).to(handle)
+
+
+def drag_result(
+    edited: torch.Tensor,
+    inverted: torch.Tensor,
+    drag: LatentDrag,
+    handles: GridPoints,
+    targets: GridPoints,
+    recorded: list[torch.Tensor],
+    axis: GridPoints | None = None,
+) -> DragResult:
+    """Put a finished drag into the common form.
+
+    Args:
+        edited: `(1, 3, H, W)` in [0, 1].
+        inverted: the latent before the drag.
+        drag: what `optimise_latent` returned.
+        handles: initial handles.
+        targets: targets.
+        recorded: the handles `(N, 2)` per step as the method's released program would list them, for the trace.
+        axis: rotation axis of each handle, for methods that have one.
+    """
+    count = len(handles)
+    trace = {
+        "inverted": inverted.cpu(),
+        "optimized": drag.latents.cpu(),
+        "trajectory": torch.stack(recorded).cpu() if recorded else torch.zeros(0, count, 2),
+    }
+    if axis is not None:
+        trace["axis"] = axis.rc.cpu()
+    return DragResult(
+        edited=edited.cpu(),
+        trajectory=[handles, *(GridPoints(cells.cpu()) for cells in drag.tracked)],
+        targets=targets,
+        steps=len(drag.supervised),
+        converged=drag.converged,
+        axis=axis,
+        trace=trace,
+    )
