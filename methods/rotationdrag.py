@@ -193,7 +193,7 @@ def derived_axis(mask: np.ndarray, handle: torch.Tensor, direction: torch.Tensor
     )
     candidates = [
         (y, x)
-        for x, y in (_bresenham(start, end) if inside_box else [])
+        for x, y in (_bresenham((start[0], start[1]), (end[0], end[1])) if inside_box else [])
         if cv2.pointPolygonTest(contour, (float(x), float(y)), measureDist=False) > 0
     ]
     if candidates:

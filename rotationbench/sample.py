@@ -91,7 +91,7 @@ class DragSample:
 
     @property
     def is_pivot(self) -> np.ndarray:
-        """bool `(N,)`: True for the pairs whose source and target coincide."""
+        """Bool `(N,)`: True for the pairs whose source and target coincide."""
         return (self.sources.xy == self.targets.xy).all(axis=1)
 
     @property
@@ -108,7 +108,7 @@ class DragSample:
         return digest.hexdigest()
 
     def resized(self, size: tuple[int, int]) -> DragSample:
-        """The sample at `size = (height, width)`: pictures by area or bicubic, masks by nearest, points scaled along."""
+        """The sample at `size = (height, width)`: pictures by area or bicubic, masks by nearest, points too."""
         if size == self.size:
             return self
         meta = replace(

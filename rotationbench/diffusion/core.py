@@ -297,7 +297,7 @@ class StableDiffusion:
         return latents.clone()
 
     def step_back(self, latents: torch.Tensor, noise: torch.Tensor, timestep: int) -> torch.Tensor:
-        """One denoising step from `timestep` to the one below it, differentiable; the drag's background term uses it."""
+        """One differentiable denoising step from `timestep` to the one below it; the background term uses it."""
         return ddim_step(latents, noise, self.alpha(timestep), self.alpha(timestep - self.timestep_stride))
 
     @torch.no_grad()

@@ -22,7 +22,7 @@ AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTi
 
 @dataclass(frozen=True)
 class Components:
-    """The parts of a checkpoint, in evaluation mode and without gradients; `scheduler_config` as the checkpoint has it."""
+    """The parts of a checkpoint, in evaluation mode and without gradients."""
 
     unet: UNet2DConditionModel
     vae: AutoencoderKL | AutoencoderTiny
@@ -75,12 +75,14 @@ def _load_folder(pretrained: str, dtype: torch.dtype, allow_pickle: bool) -> dic
             raise OSError(f"the folder has no subfolder {', '.join(absent)}")
     elif pretrained.startswith((".", "/", "~")) or pretrained.count("/") != 1:
         raise OSError("there is no such folder, and a hub id has the form owner/name")
-    weights = {"torch_dtype": dtype, "use_safetensors": None if allow_pickle else True}
+    safe = None if allow_pickle else True
     return {
-        "unet": UNet2DConditionModel.from_pretrained(pretrained, subfolder="unet", **weights),
+        "unet": UNet2DConditionModel.from_pretrained(
+            pretrained, subfolder="unet", torch_dtype=dtype, use_safetensors=safe
+        ),
         "vae": _load_autoencoder(pretrained, dtype, allow_pickle),
         "text_encoder": CLIPTextModel.from_pretrained(
-            pretrained, subfolder="text_encoder", dtype=dtype, use_safetensors=weights["use_safetensors"]
+            pretrained, subfolder="text_encoder", dtype=dtype, use_safetensors=safe
         ),
         "tokenizer": CLIPTokenizer.from_pretrained(pretrained, subfolder="tokenizer"),
         "scheduler_config": dict(DDIMScheduler.load_config(pretrained, subfolder="scheduler")),

@@ -104,7 +104,7 @@ def lora_attached(
 
 
 def lora_key(core: StableDiffusion, image: torch.Tensor, prompt: str, settings: LoraSettings, seed: int) -> str:
-    """SHA-256 of everything that decides a LoRA: picture, prompt, weights, number type, settings, seed, code version."""
+    """SHA-256 of all that decides a LoRA: picture, prompt, weights, number type, settings, seed, code version."""
     description = {
         "code": CODE_VERSION,
         "weights": core.weights_hash,
