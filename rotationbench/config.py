@@ -1,0 +1,169 @@
+"""Settings: typed, checked before anything runs, and turned into the objects they describe."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, is_dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra.utils import get_class
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rotationbench.diffusion.core import StableDiffusion
+from rotationbench.errors import ConfigError
+from rotationbench.method import DragMethod
+
+Schema = TypeVar("Schema")
+
+
+@dataclass
+class ModelConfig:
+    """`model`: which checkpoint, and how it is used. See `StableDiffusion` for the meaning of each.
+
+    `drag_steps`, `lora_steps` and `sde_steps` are what the settings of methods take as their own defaults with this
+    model, where it proposes any.
+    """
+
+    name: str = MISSING
+    pretrained: str = MISSING
+    vae: str | None = None
+    resolution: int | None = None
+    num_inference_steps: int = 50
+    attention: str = "sdpa"
+    compile: bool = False
+    allow_pickle: bool = False
+    single_file_config: str | None = None
+    drag_steps: int | None = None
+    lora_steps: int | None = None
+    sde_steps: int | None = None
+
+
+@dataclass
+class DataConfig:
+    """`data`: where the samples are, in which format, and which of them are meant."""
+
+    name: str = MISSING
+    root: str = MISSING
+    format: str = "auto"
+    split: str = "all"
+    subset: str = "full"
+
+
+@dataclass
+class BenchmarkConfig:
+    """Everything `task=benchmark` is told."""
+
+    task: dict[str, Any] = field(default_factory=dict)
+    method: dict[str, Any] = field(default_factory=dict)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    evaluator: dict[str, Any] = field(default_factory=dict)
+    metrics: Any = "fast"
+    seed: int = 0
+    device: str = "auto"
+    dtype: str = "auto"
+    results_dir: str = "results"
+    cache_dir: str | None = None
+    label: str | None = None
+    save_latents: bool = False
+    limit: int | None = None
+    samples: Any = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.samples, str):
+            self.samples = [self.samples]
+        if self.samples is not None and not all(isinstance(pattern, str) for pattern in self.samples):
+            raise ConfigError(f"samples: expected names or globs, got {self.samples!r}.")
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(f"limit: expected a positive number or null, got {self.limit}.")
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"seed: expected 0 to 2³² − 1, got {self.seed}.")
+
+
+def validated(schema: type[Schema], config: DictConfig | dict[str, Any], *, where: str = "") -> Schema:
+    """An instance of the dataclass `schema` with the values of `config`.
+
+    Args:
+        schema: a dataclass; its fields are the keys that are allowed, with their types.
+        config: the values.
+        where: the key under which the user finds them, for the error message.
+
+    Raises:
+        ConfigError: for an unknown key, a wrong type, a missing value, or a value that the dataclass itself refuses.
+    """
+    try:
+        plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
+        merged = OmegaConf.merge(OmegaConf.structured(schema, flags={"readonly": False}), plain)
+        OmegaConf.to_container(merged, throw_on_missing=True)
+        return OmegaConf.to_object(merged)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        key = ".".join(part for part in (where, getattr(error, "full_key", None) or "") if part)
+        raise ConfigError(f"{key or 'configuration'}: {reason}.") from error
+
+
+def build_method(config: dict[str, Any]) -> DragMethod:
+    """The drag method behind `method`: the dataclass that `_target_` names, with the other keys as its fields.
+
+    Raises:
+        ConfigError: when `_target_` is missing or names no dataclass with an `edit`, or when a key or value is wrong.
+    """
+    settings = {key: value for key, value in config.items() if key not in ("_target_", "name")}
+    target = config.get("_target_")
+    try:
+        method = get_class(str(target))
+    except Exception as error:
+        raise ConfigError(f"method._target_: expected the path of a class, got {target!r}: {error}") from error
+    if not is_dataclass(method) or not hasattr(method, "edit") or not hasattr(method, "version"):
+        raise ConfigError(f"method._target_: expected a dataclass with `edit` and `version`, got {target}.")
+    return validated(method, settings, where="method")
+
+
+def build_core(
+    model: ModelConfig, *, device: str = "auto", dtype: str = "auto", cache_dir: str | Path | None = None
+) -> StableDiffusion:
+    """The core behind `model`. Within a process the last one built is kept, so that a sweep loads its model once.
+
+    Args:
+        model: the settings.
+        device: `"auto"`, `"cpu"`, `"cuda"` or any name torch knows.
+        dtype: `"auto"`, `"fp32"`, `"fp16"` or `"bf16"`.
+        cache_dir: where LoRAs are kept; None keeps them nowhere.
+
+    Raises:
+        CheckpointError: when the checkpoint cannot be used.
+        ConfigError: when a setting is wrong.
+    """
+    settings = {
+        "pretrained": str(find(model.pretrained)),
+        "vae": None if model.vae is None else str(find(model.vae)),
+        "device": device,
+        "dtype": dtype,
+        "allow_pickle": model.allow_pickle,
+        "single_file_config": model.single_file_config,
+        "num_inference_steps": model.num_inference_steps,
+        "resolution": model.resolution,
+        "attention": model.attention,
+        "compile_unet": model.compile,
+    }
+    return _core(json.dumps(settings, sort_keys=True), None if cache_dir is None else Path(cache_dir))
+
+
+@lru_cache(maxsize=1)
+def _core(settings: str, cache_dir: Path | None) -> StableDiffusion:
+    return StableDiffusion.from_pretrained(**json.loads(settings), cache_dir=cache_dir)
+
+
+def project_root() -> Path:
+    """The folder that holds `run.py`, `conf/` and `data/` in a checkout."""
+    return Path(__file__).resolve().parent.parent
+
+
+def find(path: str | Path) -> Path | str:
+    """`path` seen from the current directory or, failing that, from the project's root; as it came when in neither."""
+    candidates = (Path(path).expanduser(), project_root() / path)
+    return next((candidate for candidate in candidates if candidate.exists()), path)

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from methods.dragdiffusion import DragDiffusion
+from methods.latent_drag import motion_supervision, nearest_feature, read_bilinear
+from rotationbench.diffusion import LoraSettings
+from rotationbench.errors import ConfigError
+from rotationbench.points import ImagePoints
+
+
+def relative_error(value: torch.Tensor, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(value.numpy() - expected) / np.linalg.norm(expected))
+
+
+@pytest.mark.parametrize("case", ["cat", "rocket"])
+@pytest.mark.parametrize("attention", ["unfused", "sdpa"])
+def test_reproduces_the_released_program(golden_core, golden_sample, golden_recording, case, attention):
+    expected, options = golden_recording(f"{case}_dragdiffusion")
+    core = golden_core(attention=attention)
+    method = DragDiffusion(
+        max_steps=options["n_pix_step"], latent_lr=options["lr"], lam=options["lam"], r_m=1, r_t=3, lora=None
+    )
+    result = method.edit(core, golden_sample(case))
+
+    np.testing.assert_array_equal(result.trace["trajectory"].numpy(), expected["trajectory"])
+    tolerance = 1e-5 if attention == "unfused" else 1e-3
+    assert relative_error(result.trace["inverted"], expected["inverted"]) < tolerance
+    assert relative_error(result.trace["optimized"], expected["optimized"]) < tolerance
+    assert np.abs(result.edited.numpy() - expected["edited"]).max() < 5e-3
+    phases = core.cost.phases.values()
+    assert sum(phase.unet_calls for phase in phases) == expected["unet_calls"]
+    assert sum(phase.unet_images for phase in phases) == expected["unet_images"]
+    assert sum(phase.unet_grad_calls for phase in phases) == expected["unet_grad_calls"]
+
+
+def test_a_pivot_pair_is_tracked_and_counts_for_stopping(golden_core, golden_sample):
+    result = DragDiffusion(max_steps=2, lora=None).edit(golden_core(), golden_sample("cat"))
+    assert len(result.trajectory[-1]) == 2
+    assert result.steps == 2
+    assert result.converged is False
+
+
+def test_without_a_mask_nothing_holds_the_background(golden_core, golden_sample):
+    sample = golden_sample("rocket")
+    without = DragDiffusion(max_steps=3, lora=None).edit(golden_core(), replace(sample, mask=None))
+    empty = DragDiffusion(max_steps=3, lora=None).edit(
+        golden_core(), replace(sample, mask=np.zeros(sample.size, dtype=bool))
+    )
+    with_mask = DragDiffusion(max_steps=3, lora=None).edit(golden_core(), sample)
+    torch.testing.assert_close(without.trace["optimized"], empty.trace["optimized"])
+    assert not torch.allclose(without.trace["optimized"], with_mask.trace["optimized"])
+
+
+def test_features_alone_stop_early_but_count_the_same(golden_core, golden_sample):
+    core = golden_core()
+    DragDiffusion(max_steps=2, lora=None).edit(core, replace(golden_sample("rocket"), mask=None))
+    assert core.cost.phases["drag"].unet_calls == 3
+    assert core.cost.phases["drag"].unet_grad_calls == 2
+
+
+def test_a_drag_that_is_there_already_ends_at_once(golden_core, golden_sample):
+    sample = golden_sample("rocket")
+    still = replace(sample, targets=ImagePoints(sample.sources.xy + 1), mask=None)
+    result = DragDiffusion(max_steps=5, lora=None).edit(golden_core(), still)
+    assert (result.steps, result.converged) == (0, True)
+    torch.testing.assert_close(result.trace["optimized"], result.trace["inverted"])
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [((0, 0), (40, 40)), ((95, 63), (60, 20)), ((0, 63), (0, 20)), ((95, 0), (95, 40))]
+)
+def test_handles_at_the_border_of_a_picture_that_is_not_square(golden_core, golden_sample, source, target):
+    sample = golden_sample("cat")
+    small = replace(
+        sample,
+        image=sample.image[:64, :96].copy(),
+        mask=None,
+        sources=ImagePoints.of([source]),
+        targets=ImagePoints.of([target]),
+    )
+    result = DragDiffusion(max_steps=3, lora=None).edit(golden_core(), small)
+    assert result.edited.shape == (1, 3, 64, 96)
+    assert torch.isfinite(result.trace["optimized"]).all()
+    ends = result.trajectory[-1].rc
+    assert (ends >= 0).all() and (ends[:, 0] < 32).all() and (ends[:, 1] < 48).all()
+
+
+def test_a_lora_changes_the_edit_and_leaves_no_trace_in_the_unet(golden_core, golden_sample):
+    sample = golden_sample("rocket")
+    core = golden_core()
+    names = list(core.unet.state_dict())
+    settings = LoraSettings(rank=2, steps=2, batch_size=2)
+    with_lora = DragDiffusion(max_steps=2, lora=settings).edit(core, sample, seed=3)
+    again = DragDiffusion(max_steps=2, lora=settings).edit(golden_core(), sample, seed=3)
+    other_seed = DragDiffusion(max_steps=2, lora=settings).edit(golden_core(), sample, seed=4)
+    without = DragDiffusion(max_steps=2, lora=None).edit(golden_core(), sample)
+    assert list(core.unet.state_dict()) == names
+    torch.testing.assert_close(with_lora.edited, again.edited, rtol=0, atol=0)
+    assert not torch.equal(with_lora.edited, other_seed.edited)
+    assert not torch.equal(with_lora.edited, without.edited)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"max_steps": 0},
+        {"latent_lr": -1.0},
+        {"inversion_strength": 0.0},
+        {"inversion_strength": 1.5},
+        {"feature_index": 5},
+        {"r_t": -1},
+    ],
+)
+def test_bad_settings_are_named(setting):
+    with pytest.raises(ConfigError, match=f"method.{next(iter(setting))}"):
+        DragDiffusion(**setting)
+
+
+def test_bilinear_reading_agrees_with_an_independent_formula():
+    # Bilinear interpolation reproduces a·row + b·col + c·row·col exactly.
+    rows, cols = torch.meshgrid(torch.arange(7.0), torch.arange(9.0), indexing="ij")
+    features = (2 * rows - 3 * cols + 0.5 * rows * cols)[None, None]
+    at_rows, at_cols = torch.tensor([0.25, 3.5, 5.9]), torch.tensor([0.0, 4.75, 7.1])
+    r, c = at_rows[:, None], at_cols[None, :]
+    torch.testing.assert_close(read_bilinear(features, at_rows, at_cols)[0, 0], 2 * r - 3 * c + 0.5 * r * c)
+    outside = read_bilinear(features, torch.tensor([-5.0, 20.0]), torch.tensor([-1.0, 30.0]))
+    torch.testing.assert_close(outside[0, 0], features[0, 0][[0, -1]][:, [0, -1]])
+
+
+def test_motion_supervision_pulls_content_towards_the_target():
+    # The feature rises with the column, so the patch one column ahead is higher by one everywhere.
+    features = torch.arange(16.0).repeat(16, 1)[None, None].requires_grad_(True)
+    loss = motion_supervision(features, torch.tensor([8.0, 8.0]), torch.tensor([8.0, 14.0]), r_m=1)
+    assert loss.item() == pytest.approx(9.0)
+    (gradient,) = torch.autograd.grad(loss, features)
+    moved = torch.nonzero(gradient[0, 0])
+    assert {tuple(cell) for cell in moved.tolist()} == {(row, col) for row in (7, 8, 9) for col in (8, 9, 10)} - {
+        (row, 11) for row in (7, 8, 9)
+    } | {(row, 10) for row in (7, 8, 9)}
+
+
+def test_nearest_feature_searches_the_window_only():
+    features = torch.zeros(1, 2, 20, 20)
+    features[0, :, 12, 9] = 5.0
+    features[0, :, 2, 2] = 6.0
+    reference = torch.tensor([6.0, 6.0])
+    found = nearest_feature(features, reference, torch.tensor([10.0, 10.0]), r_t=3)
+    assert found.tolist() == [12.0, 9.0]
+    corner = nearest_feature(features, reference, torch.tensor([0.0, 0.0]), r_t=3)
+    assert corner.tolist() == [2.0, 2.0]

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from methods.rotationdrag import RotationDrag, derived_axis, rotation_axes, turn
+from rotationbench.errors import ConfigError
+from rotationbench.points import ImagePoints
+
+DIRECTIONS = {"released": "released", "corrected": "paper"}
+
+
+def relative_error(value: torch.Tensor, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(value.numpy() - expected) / np.linalg.norm(expected))
+
+
+@pytest.mark.parametrize("case", ["cat", "rocket"])
+@pytest.mark.parametrize("recording", ["released", "corrected"])
+@pytest.mark.parametrize("attention", ["unfused", "sdpa"])
+def test_reproduces_the_released_program(golden_core, golden_sample, golden_recording, case, recording, attention):
+    expected, options = golden_recording(f"{case}_rotationdrag_{recording}")
+    sample = golden_sample(case, axis=expected["axis"] if case == "rocket" else None)
+    core = golden_core(attention=attention)
+    method = RotationDrag(
+        max_steps=options["n_pix_step"],
+        latent_lr=options["lr"],
+        lam=options["lam"],
+        rotation=DIRECTIONS[recording],
+        lora=None,
+    )
+    result = method.edit(core, sample)
+
+    np.testing.assert_array_equal(result.trace["trajectory"].numpy(), expected["trajectory"])
+    np.testing.assert_array_equal(result.trace["axis"].numpy(), expected["axis"])
+    tolerance = 1e-5 if attention == "unfused" else 1e-3
+    assert relative_error(result.trace["inverted"], expected["inverted"]) < tolerance
+    assert relative_error(result.trace["optimized"], expected["optimized"]) < tolerance
+    assert np.abs(result.edited.numpy() - expected["edited"]).max() < 5e-3
+    # The program inverts a picture in every round of tracking; the same angle is inverted once here.
+    calls = sum(phase.unet_calls for phase in core.cost.phases.values())
+    assert calls <= expected["unet_calls"]
+    assert core.cost.phases["drag"].unet_grad_calls == expected["unet_grad_calls"]
+
+
+def test_derives_the_recorded_axis(golden_sample, golden_recording):
+    expected, _ = golden_recording("rocket_rotationdrag_released")
+    derived = rotation_axes(golden_sample("rocket")).rc.numpy()
+    assert np.abs(derived - expected["axis"]).max() <= 2
+
+
+def test_a_bank_finer_than_the_turns_gives_the_same_drag(golden_core, golden_sample, golden_recording):
+    expected, options = golden_recording("rocket_rotationdrag_corrected")
+    sample = golden_sample("rocket", axis=expected["axis"])
+    exact, banked = golden_core(), golden_core()
+    settings = {"max_steps": options["n_pix_step"], "latent_lr": options["lr"], "lora": None}
+    without = RotationDrag(**settings).edit(exact, sample)
+    with_bank = RotationDrag(**settings, rotation_bank=0.5, rotation_batch=64).edit(banked, sample)
+    np.testing.assert_array_equal(with_bank.trace["trajectory"], without.trace["trajectory"])
+    assert relative_error(with_bank.trace["optimized"], without.trace["optimized"].numpy()) < 1e-3
+    # One batch of inversions ahead, and one for the angles the handle reaches beyond the expected arc.
+    assert banked.cost.phases["bank"].unet_calls == 9
+    assert banked.cost.phases["drag"].unet_calls < exact.cost.phases["drag"].unet_calls
+
+
+def test_the_two_directions_differ(golden_core, golden_sample):
+    sample = golden_sample("cat")
+    paper = RotationDrag(max_steps=6, latent_lr=0.05, lora=None).edit(golden_core(), sample)
+    released = RotationDrag(max_steps=6, latent_lr=0.05, lora=None, rotation="released").edit(golden_core(), sample)
+    assert not torch.equal(paper.trace["trajectory"], released.trace["trajectory"])
+
+
+def quarter_disc_points() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tensor([32.0, 42.0]), torch.tensor([32.0, 32.0])
+
+
+def test_turns_are_clockwise_on_the_screen_and_wrapped():
+    start, axis = quarter_disc_points()
+    assert turn(torch.tensor([42.0, 32.0]), start, axis) == pytest.approx(90)
+    assert turn(torch.tensor([22.0, 32.0]), start, axis) == pytest.approx(-90)
+    # From just below the −x axis to just above it the raw difference of two atan2 is almost 360°.
+    assert turn(torch.tensor([31.0, 22.0]), torch.tensor([33.0, 22.0]), axis) == pytest.approx(11.42, abs=0.01)
+    assert turn(axis, start, axis) == 0
+    assert turn(start, axis, axis) == 0
+
+
+@pytest.mark.parametrize("direction", ["paper", "released"])
+@pytest.mark.parametrize("angle", [30.0, -75.0, 160.0])
+def test_the_rotated_picture_holds_the_handle_at_the_rotated_cell(golden_core, golden_sample, direction, angle):
+    """The cell that is read in the rotated picture shows what the handle shows in the source picture."""
+    from methods.rotationdrag import RotatedReferences
+
+    core = golden_core()
+    sample = golden_sample("cat")
+    image = torch.full((1, 3, 128, 128), -1.0)
+    # A bright square of 12 px around the handle at pixel (88, 60), which is cell (30, 44).
+    image[:, :, 54:66, 82:94] = 1.0
+    handles = ImagePoints.of([(88, 60)]).to_grid(sample.size)
+    references = RotatedReferences(core, image, core.embed(""), 8, handles, RotationDrag(rotation=direction))
+    rotated = references._rotated_picture(angle)
+    row, col = references._rotated_cells(angle, 64, 64)[0].tolist()
+    assert rotated[0, 0, 2 * row, 2 * col] == 1.0
+    clockwise = angle if direction == "paper" else -angle
+    expected = np.array([[np.cos(np.radians(clockwise)), -np.sin(np.radians(clockwise))]]) @ [[44 - 32], [30 - 32]] + 32
+    assert abs(col - float(expected[0, 0])) <= 1
+
+
+def disc(rows: int, cols: int, centre: tuple[int, int], radius: int) -> np.ndarray:
+    row, col = np.ogrid[:rows, :cols]
+    return (row - centre[0]) ** 2 + (col - centre[1]) ** 2 <= radius**2
+
+
+def test_the_axis_is_the_far_side_of_the_mask_across_the_drag():
+    mask = disc(64, 64, (32, 32), 20)
+    # Dragged to the right from the top of the disc: the axis lies straight below, just inside the far side.
+    axis = derived_axis(mask, torch.tensor([16.0, 32.0]), torch.tensor([0.0, 5.0]))
+    assert axis[1] == 32 and 50 <= axis[0] <= 52
+    sideways = derived_axis(mask, torch.tensor([32.0, 16.0]), torch.tensor([5.0, 0.0]))
+    assert sideways[0] == 32 and 50 <= sideways[1] <= 52
+
+
+def test_the_axis_stays_in_the_component_of_its_handle():
+    mask = disc(64, 128, (32, 28), 20) | disc(64, 128, (32, 98), 20)
+    axis = derived_axis(mask, torch.tensor([32.0, 90.0]), torch.tensor([5.0, 0.0]))
+    assert axis[1] > 98 and mask[int(axis[0]), int(axis[1])]
+
+
+def test_a_handle_outside_every_component_belongs_to_the_nearest():
+    mask = disc(64, 128, (32, 28), 15) | disc(64, 128, (32, 98), 15)
+    axis = derived_axis(mask, torch.tensor([32.0, 64.0]), torch.tensor([3.0, 0.0]))
+    assert mask[int(axis[0]), int(axis[1])]
+    # Beyond the right end the line across the drag misses the component: its centre is taken.
+    missed = derived_axis(mask, torch.tensor([5.0, 126.0]), torch.tensor([0.0, 3.0]))
+    assert missed.tolist() == pytest.approx([32, 98], abs=1)
+
+
+@pytest.mark.parametrize("mask", [np.zeros((30, 40), dtype=bool), np.ones((30, 40), dtype=bool)])
+def test_an_empty_or_full_mask_implies_the_centre(mask):
+    assert derived_axis(mask, torch.tensor([3.0, 3.0]), torch.tensor([1.0, 0.0])).tolist() == [15, 20]
+
+
+def test_pivots_serve_all_handles_or_one_each(golden_sample):
+    sample = golden_sample("cat")
+    two_handles = replace(
+        sample,
+        sources=ImagePoints.of([(40, 40), (80, 80), (64, 64)]),
+        targets=ImagePoints.of([(50, 40), (90, 80), (64, 64)]),
+        mask=None,
+    )
+    assert rotation_axes(two_handles, "shared").rc.tolist() == [[32, 32], [32, 32]]
+    off_centre = replace(
+        two_handles,
+        sources=ImagePoints.of([(40, 40), (80, 80), (20, 90)]),
+        targets=ImagePoints.of([(50, 40), (90, 80), (20, 90)]),
+    )
+    assert rotation_axes(off_centre, "shared").rc.tolist() == [[45, 10], [45, 10]]
+    # Without a mask the second handle's derived axis is the centre of the grid.
+    assert rotation_axes(off_centre, "in_order").rc.tolist() == [[45, 10], [32, 32]]
+
+
+def test_a_handle_on_its_pivot_is_dragged_like_any_other(golden_core, golden_sample):
+    sample = replace(
+        golden_sample("cat"),
+        sources=ImagePoints.of([(64, 64), (64.4, 64)]),
+        targets=ImagePoints.of([(64, 64), (90, 64)]),
+    )
+    result = RotationDrag(max_steps=3, lora=None).edit(golden_core(), sample)
+    assert torch.isfinite(result.trace["optimized"]).all()
+
+
+def test_a_picture_that_is_not_square_with_a_handle_in_the_corner(golden_core, golden_sample):
+    sample = golden_sample("cat")
+    wide = replace(
+        sample,
+        image=sample.image[:64].copy(),
+        mask=sample.mask[:64].copy(),
+        sources=ImagePoints.of([(127, 0)]),
+        targets=ImagePoints.of([(100, 40)]),
+    )
+    result = RotationDrag(max_steps=4, latent_lr=0.05, min_angle=0.0, lora=None).edit(golden_core(), wide)
+    assert result.edited.shape == (1, 3, 64, 128)
+    ends = result.trajectory[-1].rc
+    assert (ends >= 0).all() and (ends[:, 0] < 32).all() and (ends[:, 1] < 64).all()
+
+
+def test_the_released_background_freezes_a_picture_without_a_mask(golden_core, golden_sample):
+    sample = replace(golden_sample("rocket"), mask=None)
+    settings = {"max_steps": 5, "latent_lr": 0.05, "lora": None}
+    free = RotationDrag(**settings).edit(golden_core(), sample)
+    frozen = RotationDrag(**settings, background_without_mask=True, lam=10.0).edit(golden_core(), sample)
+
+    def moved(result):
+        return float((result.trace["optimized"] - result.trace["inverted"]).norm())
+
+    assert moved(frozen) < moved(free)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"rotation": "left"}, {"pivot_assignment": "any"}, {"min_angle": -1.0}, {"rotation_bank": 0.0}, {"rotation_batch": 0}],
+)
+def test_bad_settings_are_named(setting):
+    with pytest.raises(ConfigError, match=f"method.{next(iter(setting))}"):
+        RotationDrag(**setting)
