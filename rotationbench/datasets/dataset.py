@@ -1,0 +1,193 @@
+"""`open_dataset`: a folder of drags, checked as a whole and loaded one sample at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import overload
+
+from rotationbench.datasets.formats import FORMATS, Entry, Format
+from rotationbench.datasets.formats.rotationbench import SPLITS
+from rotationbench.datasets.reading import Problems, read_text
+from rotationbench.errors import ConfigError, DatasetError
+from rotationbench.sample import DragSample
+
+SUBSETS = ("quick", "full")
+QUICK_LIST = "quick.txt"
+
+
+class Dataset(Sequence[DragSample]):
+    """Samples by name or position; each access reads its files anew, so that memory holds one sample at a time.
+
+    Args:
+        root: the folder.
+        form: how it is laid out.
+        entries: the samples, with unique names.
+    """
+
+    def __init__(self, root: Path, form: Format, entries: Sequence[Entry]) -> None:
+        self.root = root
+        self.form = form
+        self._entries = {entry.name: entry for entry in entries}
+
+    @property
+    def names(self) -> list[str]:
+        """The samples' names, in order."""
+        return list(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[DragSample]:
+        return (self[name] for name in self._entries)
+
+    @overload
+    def __getitem__(self, key: int | str) -> DragSample: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> list[DragSample]: ...
+
+    def __getitem__(self, key: int | str | slice) -> DragSample | list[DragSample]:
+        """A sample by name or position.
+
+        Raises:
+            DatasetError: when there is no sample of that name, or with everything that is wrong with its files.
+            IndexError: when there is no sample at that position.
+        """
+        if isinstance(key, slice):
+            return [self[name] for name in self.names[key]]
+        if isinstance(key, int):
+            key = self.names[key]
+        if key not in self._entries:
+            raise DatasetError([f"{self.root}: expected one of {_shortened(self.names)}, got {key!r}."])
+        problems = Problems()
+        sample = self.form.read(self._entries[key], problems)
+        if sample is None:
+            raise DatasetError(problems)
+        return sample
+
+    def problems(self) -> list[str]:
+        """Everything that is wrong with any of the samples; reads all files once."""
+        problems = Problems()
+        for entry in self._entries.values():
+            self.form.read(entry, problems)
+        return problems
+
+
+def open_dataset(
+    root: Path, format: str = "auto", split: str = "all", subset: str = "full", *, check: bool = True
+) -> Dataset:
+    """The data set in the folder `root`.
+
+    Args:
+        root: a folder with samples below it, or a folder that is a sample itself.
+        format: `"auto"` or one of `FORMATS`.
+        split: `"real"`, `"generated"` or `"all"`; formats without splits only have `"all"`.
+        subset: `"quick"` for the samples that the root's `quick.txt` lists, a name per line; `"full"` for all.
+        check: read every file of the chosen samples once, now.
+
+    Raises:
+        ConfigError: when `format`, `split` or `subset` is unknown.
+        DatasetError: with every problem of every chosen sample; also when the folder, its format, the split or the
+            subset cannot be found.
+    """
+    for key, value, known in (
+        ("data.format", format, ("auto", *FORMATS)),
+        ("data.split", split, (*SPLITS, "all")),
+        ("data.subset", subset, SUBSETS),
+    ):
+        if value not in known:
+            raise ConfigError(f"{key}: expected one of {', '.join(known)}, got {value!r}.")
+    root = Path(root)
+    if not root.is_dir():
+        raise DatasetError([f"{root}: expected a folder, found {'a file' if root.exists() else 'nothing'}."])
+    problems = Problems()
+    form, entries = detected(root, problems) if format == "auto" else found(root, FORMATS[format], problems)
+    entries = _with_unique_names(entries, problems)
+    if split != "all":
+        entries = _of_split(root, form, entries, split, problems)
+    if subset == "quick":
+        entries = _of_list(root / QUICK_LIST, entries, split, problems)
+    dataset = Dataset(root, form, entries)
+    if check:
+        problems.extend(problem for problem in dataset.problems() if problem not in problems)
+    if problems:
+        raise DatasetError(problems)
+    return dataset
+
+
+def found(root: Path, form: Format, problems: Problems) -> tuple[Format, list[Entry]]:
+    """The samples of one format below `root`; notes it when there are none."""
+    entries = form.find(root, problems)
+    if not entries and not problems:
+        problems.expected(root, f"{form.signature} ({form.name})", "a folder without any")
+    return form, entries
+
+
+def detected(root: Path, problems: Problems) -> tuple[Format, list[Entry]]:
+    """The format below `root`, and its samples.
+
+    Raises:
+        DatasetError: when no format, or more than one, is found.
+    """
+    candidates = []
+    for form in FORMATS.values():
+        noted = Problems()
+        entries = form.find(root, noted)
+        if entries or noted:
+            candidates.append((form, entries, noted))
+    if not candidates:
+        sought = "; ".join(f"{form.signature} ({form.name})" for form in FORMATS.values())
+        raise DatasetError([f"{root}: expected samples of a known format, found none. Looked for {sought}."])
+    if len(candidates) > 1:
+        names = ", ".join(f"{form.name} ({len(entries)})" for form, entries, _ in candidates)
+        raise DatasetError([f"{root}: expected samples of one format, found {names}. Name one as data.format."])
+    form, entries, noted = candidates[0]
+    problems.extend(noted)
+    return form, entries
+
+
+def _with_unique_names(entries: Sequence[Entry], problems: Problems) -> list[Entry]:
+    """Entries whose names are unique: those that share one get their folders' names in front."""
+    counts = Counter(entry.name for entry in entries)
+    renamed = [
+        replace(entry, name="-".join((*entry.parents, entry.name))) if counts[entry.name] > 1 else entry
+        for entry in entries
+    ]
+    names = [entry.name for entry in renamed]
+    for entry in renamed:
+        if names.count(entry.name) > 1:
+            problems.note(entry.path, f"expected a name of its own, got {entry.name!r} a second time.")
+    return renamed
+
+
+def _of_split(root: Path, form: Format, entries: Sequence[Entry], split: str, problems: Problems) -> list[Entry]:
+    splits = [form.split_of(entry, problems) for entry in entries]
+    chosen = [entry for entry, of in zip(entries, splits, strict=True) if of == split]
+    if not chosen and entries:
+        present = ", ".join(sorted({str(of) for of in splits if of is not None})) or "none that names a split"
+        problems.expected(root, f"samples of the split {split!r}", present)
+    return chosen
+
+
+def _of_list(path: Path, entries: Sequence[Entry], split: str, problems: Problems) -> list[Entry]:
+    text = read_text(path, problems)
+    if text is None:
+        return []
+    listed = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    by_name = {entry.name: entry for entry in entries}
+    if split == "all":
+        for name in listed:
+            if name not in by_name:
+                problems.expected(path, "names of samples", f"{name!r}, which is none")
+    chosen = [by_name[name] for name in listed if name in by_name]
+    if not chosen and not problems:
+        problems.expected(path, f"a sample of the split {split!r}", "none")
+    return chosen
+
+
+def _shortened(names: Sequence[str], limit: int = 8) -> str:
+    listing = ", ".join(names[:limit])
+    return listing if len(names) <= limit else f"{listing} and {len(names) - limit} more"
