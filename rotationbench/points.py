@@ -50,10 +50,13 @@ class ImagePoints:
         return ImagePoints(self.xy * np.array([new_w / old_w, new_h / old_h]))
 
     def to_grid(self, image_size: tuple[int, int]) -> GridPoints:
-        """Cells of the supervision grid, which is half of `image_size = (height, width)`, halves rounded to even."""
+        """Cells of the supervision grid, which is half of `image_size = (height, width)`, halves rounded to even.
+
+        A point in the last pixel column or row may round to one cell beyond the grid; it gets the last cell.
+        """
         height, width = image_size
-        columns = np.round(self.xy[:, 0] / width * (width // 2))
-        rows = np.round(self.xy[:, 1] / height * (height // 2))
+        columns = np.round(self.xy[:, 0] / width * (width // 2)).clip(0, width // 2 - 1)
+        rows = np.round(self.xy[:, 1] / height * (height // 2)).clip(0, height // 2 - 1)
         return GridPoints(torch.from_numpy(np.stack([rows, columns], axis=1)).to(torch.float32))
 
 

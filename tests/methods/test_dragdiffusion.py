@@ -138,10 +138,9 @@ def test_motion_supervision_pulls_content_towards_the_target():
     loss = motion_supervision(features, torch.tensor([8.0, 8.0]), torch.tensor([8.0, 14.0]), r_m=1)
     assert loss.item() == pytest.approx(9.0)
     (gradient,) = torch.autograd.grad(loss, features)
-    moved = torch.nonzero(gradient[0, 0])
-    assert {tuple(cell) for cell in moved.tolist()} == {(row, col) for row in (7, 8, 9) for col in (8, 9, 10)} - {
-        (row, 11) for row in (7, 8, 9)
-    } | {(row, 10) for row in (7, 8, 9)}
+    # One cell ahead of the 3×3 patch; the patch itself is held fixed.
+    moved = {tuple(cell) for cell in torch.nonzero(gradient[0, 0]).tolist()}
+    assert moved == {(row, col) for row in (7, 8, 9) for col in (8, 9, 10)}
 
 
 def test_nearest_feature_searches_the_window_only():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from methods.rotationdrag import RotationDrag, derived_axis, rotation_axes, turn
+from methods.rotationdrag import RotatedReferences, RotationDrag, derived_axis, rotation_axes, turn
 from rotationbench.errors import ConfigError
 from rotationbench.points import ImagePoints
 
@@ -51,18 +51,48 @@ def test_derives_the_recorded_axis(golden_sample, golden_recording):
     assert np.abs(derived - expected["axis"]).max() <= 2
 
 
-def test_a_bank_finer_than_the_turns_gives_the_same_drag(golden_core, golden_sample, golden_recording):
-    expected, options = golden_recording("rocket_rotationdrag_corrected")
-    sample = golden_sample("rocket", axis=expected["axis"])
-    exact, banked = golden_core(), golden_core()
-    settings = {"max_steps": options["n_pix_step"], "latent_lr": options["lr"], "lora": None}
-    without = RotationDrag(**settings).edit(exact, sample)
-    with_bank = RotationDrag(**settings, rotation_bank=0.5, rotation_batch=64).edit(banked, sample)
-    np.testing.assert_array_equal(with_bank.trace["trajectory"], without.trace["trajectory"])
-    assert relative_error(with_bank.trace["optimized"], without.trace["optimized"].numpy()) < 1e-3
-    # One batch of inversions ahead, and one for the angles the handle reaches beyond the expected arc.
-    assert banked.cost.phases["bank"].unet_calls == 9
-    assert banked.cost.phases["drag"].unet_calls < exact.cost.phases["drag"].unet_calls
+def references(core, sample, **settings):
+    handles = sample.sources.to_grid(sample.size)
+    image = core.image_tensor(sample.image)
+    return RotatedReferences(core, image, core.embed(sample.prompt), 8, handles, RotationDrag(**settings))
+
+
+def test_every_angle_is_inverted_once_and_together(golden_core, golden_sample):
+    core = golden_core()
+    exact = references(core, golden_sample("cat"))
+    first = exact.at([12.0, -40.0, 12.0])
+    # Eight steps of inversion and one early exit, for both angles in one batch.
+    assert sum(phase.unet_calls for phase in core.cost.phases.values()) == 9
+    assert sum(phase.unet_images for phase in core.cost.phases.values()) == 18
+    exact.at([-40.0])
+    assert sum(phase.unet_calls for phase in core.cost.phases.values()) == 9
+    torch.testing.assert_close(first[0], first[2], rtol=0, atol=0)
+    alone = references(golden_core(), golden_sample("cat")).at([-40.0])[0]
+    torch.testing.assert_close(first[1], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_the_bank_answers_with_its_nearest_angle(golden_core, golden_sample):
+    core = golden_core()
+    bank = references(core, golden_sample("rocket"), rotation_bank=3.0, rotation_batch=64)
+    bank.fill([25.0])
+    filled = sum(phase.unet_calls for phase in core.cost.phases.values())
+    assert filled == 9
+    found = bank.at([10.4, 24.9])
+    assert sum(phase.unet_calls for phase in core.cost.phases.values()) == filled
+    exact = references(golden_core(), golden_sample("rocket")).at([9.0, 24.0])
+    torch.testing.assert_close(found[0], exact[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found[1], exact[1], rtol=1e-4, atol=1e-4)
+
+
+def test_the_bank_grows_in_batches_beyond_the_expected_arc(golden_core, golden_sample):
+    core = golden_core()
+    bank = references(core, golden_sample("rocket"), rotation_bank=5.0, rotation_batch=8)
+    bank.fill([20.0])
+    before = sum(phase.unet_calls for phase in core.cost.phases.values())
+    bank.at([-31.0])
+    bank.at([-36.0])
+    bank.at([-22.0])
+    assert sum(phase.unet_calls for phase in core.cost.phases.values()) == before + 9
 
 
 def test_the_two_directions_differ(golden_core, golden_sample):
@@ -90,17 +120,15 @@ def test_turns_are_clockwise_on_the_screen_and_wrapped():
 @pytest.mark.parametrize("angle", [30.0, -75.0, 160.0])
 def test_the_rotated_picture_holds_the_handle_at_the_rotated_cell(golden_core, golden_sample, direction, angle):
     """The cell that is read in the rotated picture shows what the handle shows in the source picture."""
-    from methods.rotationdrag import RotatedReferences
-
     core = golden_core()
     sample = golden_sample("cat")
     image = torch.full((1, 3, 128, 128), -1.0)
     # A bright square of 12 px around the handle at pixel (88, 60), which is cell (30, 44).
     image[:, :, 54:66, 82:94] = 1.0
     handles = ImagePoints.of([(88, 60)]).to_grid(sample.size)
-    references = RotatedReferences(core, image, core.embed(""), 8, handles, RotationDrag(rotation=direction))
-    rotated = references._rotated_picture(angle)
-    row, col = references._rotated_cells(angle, 64, 64)[0].tolist()
+    in_source = RotatedReferences(core, image, core.embed(""), 8, handles, RotationDrag(rotation=direction))
+    rotated = in_source._rotated_picture(angle)
+    row, col = in_source._rotated_cells(angle, 64, 64)[0].tolist()
     assert rotated[0, 0, 2 * row, 2 * col] == 1.0
     clockwise = angle if direction == "paper" else -angle
     expected = np.array([[np.cos(np.radians(clockwise)), -np.sin(np.radians(clockwise))]]) @ [[44 - 32], [30 - 32]] + 32

@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderTiny
+
+from rotationbench.diffusion import LoraSettings
+from rotationbench.diffusion.attention import mutual_self_attention, self_attention_layers
+from rotationbench.diffusion.ddim import ddim_step, predicted_x0
+from rotationbench.errors import CheckpointError, ConfigError
+
+PROMPT = "a photo of a cat"
+
+
+@pytest.fixture
+def core(golden_core):
+    return golden_core()
+
+
+@pytest.fixture
+def image(core, golden_sample):
+    return core.image_tensor(golden_sample("cat").image)
+
+
+def calls(core) -> int:
+    return sum(phase.unet_calls for phase in core.cost.phases.values())
+
+
+def test_inverts_and_decodes_as_recorded(core, image, golden_recording):
+    expected, _ = golden_recording("cat_dragdiffusion")
+    inverted = core.invert_image(image, PROMPT, core.actual_steps(0.75))
+    np.testing.assert_allclose(inverted.numpy(), expected["inverted"], rtol=1e-4, atol=1e-4)
+    optimised = torch.from_numpy(expected["optimized"])
+    edited = core.decode(core.sample_back(inverted, optimised, core.embed(PROMPT), 8))
+    np.testing.assert_allclose(edited.numpy(), expected["edited"], atol=1e-3)
+
+
+def test_schedule_is_the_one_of_stable_diffusion(core):
+    betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    np.testing.assert_allclose(core.alphas.numpy(), np.cumprod(1 - betas), rtol=1e-4)
+    assert core.scheduler.timesteps.tolist() == [901, 801, 701, 601, 501, 401, 301, 201, 101, 1]
+    assert core.timestep_stride == 100
+    # 7.5 rounds to the even 8.
+    assert core.actual_steps(0.75) == 8
+    assert core.drag_timestep(8) == 701
+    assert core.alpha(-99) == core.alphas[0]
+
+
+def test_a_ddim_step_keeps_the_predicted_picture_and_noise():
+    generator = torch.Generator().manual_seed(0)
+    x0, noise = torch.randn(2, 1, 4, 8, 8, generator=generator, dtype=torch.float64)
+    low, high = torch.tensor(0.9, dtype=torch.float64), torch.tensor(0.2, dtype=torch.float64)
+    noised = low.sqrt() * x0 + (1 - low).sqrt() * noise
+    torch.testing.assert_close(predicted_x0(noised, noise, low), x0)
+    torch.testing.assert_close(ddim_step(noised, noise, low, high), high.sqrt() * x0 + (1 - high).sqrt() * noise)
+
+
+def test_features_stop_early_and_agree_with_a_whole_pass(core, image):
+    latents, context = core.encode(image), core.embed(PROMPT)
+    seen = []
+    handle = core.unet.conv_out.register_forward_hook(lambda *_: seen.append("end"))
+    with torch.no_grad():
+        for index, side in ((0, 2), (1, 4), (2, 8), (3, 16), (4, 16)):
+            alone = core.features(latents, 301, context, index)
+            assert not seen
+            noise, together = core.noise_and_features(latents, 301, context, index)
+            assert seen.pop() == "end"
+            assert alone.shape[2:] == (side, side)
+            torch.testing.assert_close(alone, together)
+            torch.testing.assert_close(noise, core.noise(latents, 301, context))
+            seen.clear()
+    handle.remove()
+    assert calls(core) == 15
+    assert not any(block._forward_hooks for block in core.unet.up_blocks)
+    with pytest.raises(ValueError, match="0 to 4, got 5"):
+        core.features(latents, 301, context, 5)
+
+
+def test_mutual_self_attention_lends_the_first_picture_to_the_second(core):
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, 1, 4, 16, 16, generator=generator)
+    context = core.embed(PROMPT)
+    layers = self_attention_layers(core.unet)
+    assert len(layers) == 16
+    before = [layer.processor for layer in layers]
+    with torch.no_grad():
+        plain = core.noise(torch.cat([first, second]), 301, context)
+        with mutual_self_attention(core.unet):
+            lent = core.noise(torch.cat([first, second]), 301, context)
+            same = core.noise(torch.cat([first, first]), 301, context)
+    torch.testing.assert_close(lent[:1], plain[:1])
+    assert not torch.allclose(lent[1:], plain[1:])
+    torch.testing.assert_close(same[0], same[1])
+    with pytest.raises(RuntimeError, match="inside"), mutual_self_attention(core.unet):
+        raise RuntimeError("inside")
+    assert [layer.processor for layer in layers] == before
+
+
+def test_shared_layers_are_those_of_the_last_two_up_blocks(core):
+    layers = self_attention_layers(core.unet)
+    shared = {id(module) for block in core.unet.up_blocks[2:] for module in block.modules()}
+    assert [id(layer) in shared for layer in layers] == [False] * 10 + [True] * 6
+
+
+def test_an_inversion_is_remembered_and_charged_all_the_same(core, image):
+    first = core.invert_image(image, PROMPT, 4)
+    seconds = core.cost.phases["inversion"].seconds
+    core.cost.reset()
+    second = core.invert_image(image, PROMPT, 4)
+    assert core.cost.phases["inversion"].unet_calls == 4
+    assert core.cost.phases["inversion"].seconds == pytest.approx(seconds)
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    second.zero_()
+    assert core.invert_image(image, PROMPT, 4).abs().sum() > 0
+    assert not torch.equal(core.invert_image(image, "a dog", 4), first)
+
+
+def test_a_batch_inverts_like_its_parts(core, image):
+    latents = torch.cat([core.encode(image), core.encode(image.flip(3))])
+    together = core.invert(latents, core.embed(PROMPT), 3)
+    apart = torch.cat([core.invert(part[None], core.embed(PROMPT), 3) for part in latents])
+    torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("resolution", "size", "expected"),
+    [
+        (None, (128, 128), (128, 128)),
+        (None, (131, 99), (128, 96)),
+        (None, (5, 300), (8, 304)),
+        (64, (128, 256), (64, 128)),
+        (512, (100, 150), (512, 768)),
+    ],
+)
+def test_working_size_keeps_the_aspect_and_whole_cells(golden_core, resolution, size, expected):
+    assert golden_core(resolution=resolution).working_size(size) == expected
+
+
+def test_a_side_that_is_no_multiple_of_the_factor_is_refused(core):
+    with pytest.raises(ValueError, match=r"multiples of 8 px, got \(64, 60\)"):
+        core.encode(torch.zeros(1, 3, 64, 60))
+
+
+def test_latents_of_any_number_of_cells_pass_the_unet(core):
+    latents = torch.randn(1, 4, 13, 17)
+    assert core.noise(latents, 301, core.embed("")).shape == latents.shape
+
+
+def test_the_posterior_is_sampled_around_its_mean(core, image):
+    draws = torch.cat([core.sample_posterior(image, torch.Generator().manual_seed(seed)) for seed in range(64)])
+    posterior = core.vae.encode(image).latent_dist
+    scale = core.vae.config.scaling_factor
+    standard_error = posterior.std * scale / 8
+    deviation = (draws.mean(0, keepdim=True) - core.encode(image)) / standard_error
+    assert deviation.abs().mean() == pytest.approx(np.sqrt(2 / np.pi), abs=0.1)
+    same = core.sample_posterior(image, torch.Generator().manual_seed(5))
+    torch.testing.assert_close(same, draws[5:6])
+
+
+def test_long_prompts_are_cut_and_empty_ones_embedded(core):
+    assert core.embed("").shape == (1, 77, 32)
+    assert core.embed("a very long prompt " * 60).shape == (1, 77, 32)
+
+
+def test_the_gradient_is_the_derivative(core):
+    latents = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1)).requires_grad_(True)
+    context = core.embed(PROMPT)
+
+    def loss(value: torch.Tensor) -> torch.Tensor:
+        return core.features(value, 301, context, 3).square().mean()
+
+    gradient = core.gradient(loss(latents), latents)
+    direction = gradient / gradient.norm()
+    with torch.no_grad():
+        slope = (loss(latents + 1e-2 * direction) - loss(latents - 1e-2 * direction)) / 2e-2
+    assert slope.item() == pytest.approx(gradient.norm().item(), rel=1e-2)
+    assert all(parameter.grad is None for parameter in core.unet.parameters())
+
+
+@pytest.mark.parametrize("dtype", ["bf16"])
+def test_reduced_precision_stays_close_and_returns_float32(golden_core, golden_sample, dtype):
+    reduced, full = golden_core(dtype=dtype), golden_core()
+    image = full.image_tensor(golden_sample("cat").image)
+    noise = reduced.noise(full.encode(image), 301, full.embed(PROMPT))
+    assert noise.dtype == torch.float32
+    expected = full.noise(full.encode(image), 301, full.embed(PROMPT))
+    assert (noise - expected).norm() / expected.norm() < 0.05
+    assert reduced.decode(reduced.encode(image)).dtype == torch.float32
+
+
+def test_another_autoencoder_can_be_named(golden_core, golden_sample, tmp_path):
+    torch.manual_seed(0)
+    tiny = AutoencoderTiny(
+        encoder_block_out_channels=(8, 8, 8, 8),
+        decoder_block_out_channels=(8, 8, 8, 8),
+        num_encoder_blocks=(1, 1, 1, 1),
+        num_decoder_blocks=(1, 1, 1, 1),
+    )
+    tiny.save_pretrained(tmp_path / "taesd")
+    core = golden_core(vae=str(tmp_path / "taesd"))
+    assert core.vae_factor == 8
+    image = core.image_tensor(golden_sample("cat").image)
+    assert core.encode(image).shape == (1, 4, 16, 16)
+    assert core.decode(core.encode(image)).shape == (1, 3, 128, 128)
+    generator = torch.Generator().manual_seed(0)
+    torch.testing.assert_close(core.sample_posterior(image, generator), core.encode(image))
+    assert core.weights_hash != golden_core().weights_hash
+
+
+def test_bad_checkpoints_are_named(golden_core, tmp_path):
+    from rotationbench.diffusion import StableDiffusion
+
+    with pytest.raises(CheckpointError, match="nowhere"):
+        StableDiffusion.from_pretrained(str(tmp_path / "nowhere"), device="cpu")
+    (tmp_path / "half" / "unet").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="no subfolder vae, text_encoder, tokenizer, scheduler"):
+        StableDiffusion.from_pretrained(str(tmp_path / "half"), device="cpu")
+    (tmp_path / "model.ckpt").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="could run code"):
+        StableDiffusion.from_pretrained(str(tmp_path / "model.ckpt"), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"attention": "flash"}, "model.attention"),
+        ({"num_inference_steps": 0}, "model.num_inference_steps"),
+        ({"dtype": "int8"}, "dtype"),
+        ({"device": "abacus"}, "device"),
+    ],
+)
+def test_bad_settings_are_named(golden_core, setting, message):
+    with pytest.raises(ConfigError, match=message):
+        golden_core(**setting)
+
+
+def test_a_lora_learns_the_picture_and_is_reused_from_disk(golden_core, golden_sample, tmp_path):
+    sample = golden_sample("rocket")
+    settings = LoraSettings(rank=4, steps=6, batch_size=2, lr=5e-3)
+    core = golden_core(cache_dir=tmp_path)
+    image = core.image_tensor(sample.image)
+    plain = core.invert_image(image, sample.prompt, 3)
+    with core.lora(image, sample.prompt, settings, seed=0):
+        trained = core.invert_image(image, sample.prompt, 3)
+    assert not torch.allclose(plain, trained)
+    assert core.cost.phases["lora"].unet_calls == 6
+    assert core.cost.phases["lora"].unet_images == 12
+    (file,) = (tmp_path / "lora").glob("*.safetensors")
+    written = file.stat().st_mtime_ns
+
+    other = golden_core(cache_dir=tmp_path)
+    with other.lora(image, sample.prompt, settings, seed=0):
+        again = other.invert_image(image, sample.prompt, 3)
+    torch.testing.assert_close(again, trained, rtol=0, atol=0)
+    assert file.stat().st_mtime_ns == written
+    assert other.cost.phases["lora"].unet_calls == 6
+    torch.testing.assert_close(other.invert_image(image, sample.prompt, 3), plain, rtol=0, atol=0)
+
+
+def test_a_broken_lora_on_disk_is_trained_again(golden_core, golden_sample, tmp_path, caplog):
+    sample = golden_sample("rocket")
+    settings = LoraSettings(rank=2, steps=1, batch_size=1)
+    core = golden_core(cache_dir=tmp_path)
+    image = core.image_tensor(sample.image)
+    with core.lora(image, sample.prompt, settings, seed=0):
+        pass
+    (file,) = (tmp_path / "lora").glob("*.safetensors")
+    file.write_bytes(b"not a LoRA")
+    with core.lora(image, sample.prompt, settings, seed=0):
+        pass
+    assert file.name in caplog.text
+    assert file.stat().st_size > 1000
+
+
+def test_lora_weights_start_as_specified(golden_core, golden_sample):
+    from rotationbench.diffusion.lora import _attach
+
+    core = golden_core()
+    _attach(core, LoraSettings(rank=16), seed=0)
+    first = torch.cat([p.flatten() for name, p in core.unet.named_parameters() if "lora_A" in name])
+    second = torch.cat([p.flatten() for name, p in core.unet.named_parameters() if "lora_B" in name])
+    assert first.std().item() == pytest.approx(1 / 16, rel=0.05)
+    assert second.abs().max() == 0
+    adapted = {name.split(".lora_A")[0].rsplit(".", 1)[-1] for name, _ in core.unet.named_parameters() if "lora_A" in name}
+    assert adapted == {"to_q", "to_k", "to_v", "0"}
+    # Four projections in each of 16 self- and 16 cross-attention layers.
+    assert sum("lora_A" in name for name, _ in core.unet.named_parameters()) == 128
+
+
+def test_crops_of_a_long_picture_are_squares_encoded_once(golden_core):
+    from rotationbench.diffusion.lora import _Crops
+
+    core = golden_core()
+    crops = _Crops(core, torch.rand(1, 3, 32, 64) * 2 - 1, "square")
+    generator = torch.Generator().manual_seed(0)
+    assert {crops.draw(generator).shape for _ in range(60)} == {(1, 4, 4, 4)}
+    assert len(crops.encoded) == 5
+    full = _Crops(core, torch.zeros(1, 3, 32, 64), "full")
+    assert full.draw(generator).shape == (1, 4, 4, 8)
