@@ -21,7 +21,7 @@ BAND_VALUES = 2**25
 """Feature values held at once while the features of a whole picture are searched: 128 MiB in float32."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class DiftSettings:
     """Where in the diffusion model, and how, features are read. The defaults are those for correspondence of points.
 

@@ -1,0 +1,1 @@
+"""What is measured on edits and pictures once they are on disk: metrics, statistics, tables, and Table I."""

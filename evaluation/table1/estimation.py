@@ -1,0 +1,95 @@
+"""Homographies from matches, and how far off they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from evaluation.table1.warps import transform
+from rotationbench.errors import ConfigError
+
+METHODS = {"ransac": cv2.RANSAC, "lmeds": cv2.LMEDS}
+
+SMALLEST_SPREAD = 1e-3
+"""Ratio of the spreads of points across and along their main direction below which they count as collinear."""
+
+
+@dataclass
+class Estimator:
+    """How a homography is estimated (OpenCV's `findHomography`).
+
+    Args:
+        method: `"ransac"`, or `"lmeds"`, which has no threshold but needs more inliers than outliers.
+        threshold: largest reprojection error of an inlier of RANSAC, in pixels.
+        iterations: samples drawn at most.
+        confidence: probability to reach before the sampling ends.
+
+    Raises:
+        ConfigError: when a value lies outside its range.
+    """
+
+    method: str = "ransac"
+    threshold: float = 3.0
+    iterations: int = 2000
+    confidence: float = 0.995
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ConfigError(f"estimator.method: expected one of {', '.join(METHODS)}, got {self.method!r}.")
+        if self.threshold <= 0 or self.iterations < 1 or not 0 < self.confidence < 1:
+            raise ConfigError(
+                "estimator: expected threshold > 0, iterations >= 1 and 0 < confidence < 1, got "
+                f"{self.threshold}, {self.iterations} and {self.confidence}."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A homography float64 `(3, 3)`, or None when the matches determine none; `inliers` bool `(K,)` of the matches."""
+
+    homography: np.ndarray | None
+    inliers: np.ndarray
+
+
+def estimate_homography(source: np.ndarray, target: np.ndarray, estimator: Estimator) -> Estimate:
+    """The homography that maps `source` to `target`, points `(K, 2)` in pixels, robustly against wrong matches.
+
+    Fewer than four matches, matches whose inliers are collinear or coincide, and a homography that is singular or
+    turns the picture inside out, are "no homography".
+    """
+    none = Estimate(None, np.zeros(len(source), dtype=bool))
+    if len(source) < 4:
+        return none
+    homography, mask = cv2.findHomography(
+        np.ascontiguousarray(source, dtype=np.float64),
+        np.ascontiguousarray(target, dtype=np.float64),
+        METHODS[estimator.method],
+        estimator.threshold,
+        maxIters=estimator.iterations,
+        confidence=estimator.confidence,
+    )
+    if homography is None or not np.isfinite(homography).all():
+        return none
+    inliers = mask[:, 0].astype(bool)
+    if inliers.sum() < 4 or _collinear(source[inliers]) or _collinear(target[inliers]):
+        return none
+    if np.linalg.det(homography / np.linalg.norm(homography)) <= np.finfo(np.float64).eps:
+        return none
+    return Estimate(homography, inliers)
+
+
+def corner_error(estimated: np.ndarray | None, true: np.ndarray, corners: np.ndarray) -> float | None:
+    """Mean distance in pixels between the corners `(4, 2)` mapped by the estimated and by the true homography.
+
+    None without an estimate; infinite when the estimate maps a corner beyond infinity.
+    """
+    if estimated is None:
+        return None
+    return float(np.linalg.norm(transform(estimated, corners) - transform(true, corners), axis=1).mean())
+
+
+def _collinear(points: np.ndarray) -> bool:
+    spreads = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+    return bool(spreads[1] <= SMALLEST_SPREAD * spreads[0])

@@ -1,0 +1,215 @@
+"""One feature on all pairs: matched, estimated, measured, and kept on disk picture by picture."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from tqdm import tqdm
+
+from evaluation.table1.estimation import Estimate, corner_error, estimate_homography
+from evaluation.table1.features.base import Extractor, Feature, LocalFeatures, Runtime
+from evaluation.table1.matching import mutual_nearest
+from evaluation.table1.pairs import Pair, Protocol, make_pairs, reference_crop
+from evaluation.table1.pictures import Picture
+from evaluation.table1.warps import Crop
+from rotationbench.files import whole_file
+
+VERSION = 1
+"""Part of what decides whether results on disk are still valid: raise it when pairs or their evaluation change."""
+
+FINGERPRINT = b"fingerprint"
+
+SCHEMA = pa.schema(
+    [
+        ("feature", pa.string()),
+        ("picture", pa.string()),
+        ("kind", pa.string()),
+        ("repetition", pa.int32()),
+        # The factor, the angle in degrees, the strength, or the shift in pixels; and where it points, in degrees.
+        ("amount", pa.float64()),
+        ("direction", pa.float64()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("keypoints_reference", pa.int32()),
+        ("keypoints_warped", pa.int32()),
+        ("matches", pa.int32()),
+        ("inliers", pa.int32()),
+        # Pixels; null without a homography.
+        ("corner_error", pa.float64()),
+        ("homography", pa.list_(pa.float64(), 9)),
+        ("homography_true", pa.list_(pa.float64(), 9)),
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of one pair: matches int64 `(K, 2)` as indices of keypoints, the estimate, the corner error in px."""
+
+    reference: LocalFeatures
+    warped: LocalFeatures
+    matches: np.ndarray
+    estimate: Estimate
+    corner_error: float | None
+
+    @property
+    def matched_points(self) -> tuple[np.ndarray, np.ndarray]:
+        """Matched keypoints of the reference and of the warped picture, each `(K, 2)` in pixels."""
+        return self.reference.keypoints[self.matches[:, 0]], self.warped.keypoints[self.matches[:, 1]]
+
+
+def evaluate_pair(feature: Feature, extractor: Extractor, reference: LocalFeatures, pair: Pair, crop: Crop) -> Outcome:
+    """Describe the warped crop of a pair, match it with the reference, and estimate the homography."""
+    warped = extractor.warped(pair.image)
+    matches = mutual_nearest(
+        reference.descriptors, warped.descriptors[0], metric=feature.metric, visible=reference.visible
+    )
+    indices = matches.cpu().numpy()
+    estimate = estimate_homography(
+        reference.keypoints[indices[:, 0]], warped.keypoints[indices[:, 1]], feature.estimator
+    )
+    error = corner_error(estimate.homography, pair.warp.homography, crop.corners)
+    return Outcome(reference, warped, indices, estimate, error)
+
+
+def evaluate_picture(
+    name: str, feature: Feature, extractor: Extractor, picture: Picture, protocol: Protocol
+) -> Iterator[dict[str, Any]]:
+    """A row of `SCHEMA` for each pair of a picture; the reference is described once."""
+    image = picture.read()
+    crop = reference_crop(image, protocol)
+    reference = extractor.reference(crop.cut(image))
+    for pair in make_pairs(image, crop, protocol, picture=picture.name):
+        outcome = evaluate_pair(feature, extractor, reference, pair, crop)
+        homography = outcome.estimate.homography
+        yield {
+            "feature": name,
+            "picture": picture.name,
+            "kind": pair.warp.kind,
+            "repetition": pair.repetition,
+            "amount": pair.warp.amount,
+            "direction": pair.warp.direction,
+            "height": crop.height,
+            "width": crop.width,
+            "keypoints_reference": len(reference.keypoints),
+            "keypoints_warped": len(outcome.warped.keypoints),
+            "matches": len(outcome.matches),
+            "inliers": int(outcome.estimate.inliers.sum()),
+            "corner_error": outcome.corner_error,
+            "homography": None if homography is None else homography.ravel().tolist(),
+            "homography_true": pair.warp.homography.ravel().tolist(),
+        }
+
+
+@dataclass(frozen=True)
+class Job:
+    """A feature to be evaluated: its name, settings, what it may need, the protocol, and the folder for its results."""
+
+    name: str
+    feature: Feature
+    runtime: Runtime
+    protocol: Protocol
+    folder: Path
+
+    def shard(self, picture: Picture) -> Path:
+        """Where the rows of a picture are kept."""
+        return self.folder / f"{picture.name}.parquet"
+
+    def fingerprint(self, picture: Picture, identity: Mapping[str, Any]) -> str:
+        """SHA-256 of everything that decides the rows of a picture."""
+        settings = {
+            "version": [VERSION, self.feature.version],
+            "class": type(self.feature).__qualname__,
+            "settings": asdict(self.feature),  # type: ignore[call-overload]
+            "identity": identity,
+            "protocol": asdict(self.protocol),
+            "picture": [picture.name, picture.digest()],
+        }
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def run_feature(job: Job, extractor: Extractor, pictures: list[Picture], *, workers: int, overwrite: bool) -> None:
+    """Make the rows of every picture that has none yet, or none that are still valid.
+
+    Args:
+        job: what to evaluate.
+        extractor: the loaded feature.
+        pictures: the reference pictures.
+        workers: processes; features that hold a model on a device use this one alone.
+        overwrite: make all rows again.
+    """
+    fingerprints = {picture: job.fingerprint(picture, extractor.identity) for picture in pictures}
+    open_pictures = [
+        picture
+        for picture, fingerprint in fingerprints.items()
+        if overwrite or _fingerprint_on_disk(job.shard(picture)) != fingerprint
+    ]
+    with tqdm(total=len(pictures), initial=len(pictures) - len(open_pictures), desc=job.name, unit="picture") as bar:
+        if workers == 1 or len(open_pictures) < 2 or not job.feature.parallel:
+            for picture in open_pictures:
+                _write_shard(job, extractor, picture, fingerprints[picture])
+                bar.update()
+            return
+        context = multiprocessing.get_context("spawn")
+        workers = min(workers, len(open_pictures))
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(job,)) as pool:
+            futures = [pool.submit(_work, picture, fingerprints[picture]) for picture in open_pictures]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+                    bar.update()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def merge(jobs: list[Job], pictures: list[Picture], path: Path) -> None:
+    """Write the rows of all features to one parquet file, whole or not at all, one picture in memory at a time."""
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
+        for job in jobs:
+            for picture in pictures:
+                writer.write_table(pq.read_table(job.shard(picture)).cast(SCHEMA))
+
+
+def _fingerprint_on_disk(shard: Path) -> str | None:
+    try:
+        metadata = pq.read_schema(shard).metadata or {}
+    except (OSError, pa.ArrowInvalid):
+        return None
+    return metadata.get(FINGERPRINT, b"").decode()
+
+
+def _write_shard(job: Job, extractor: Extractor, picture: Picture, fingerprint: str) -> None:
+    rows = list(evaluate_picture(job.name, job.feature, extractor, picture, job.protocol))
+    table = pa.Table.from_pylist(rows, SCHEMA.with_metadata({FINGERPRINT: fingerprint.encode()}))
+    with whole_file(job.shard(picture)) as temporary:
+        pq.write_table(table, temporary)
+
+
+_worker: tuple[Job, Extractor] | None = None
+
+
+def _start_worker(job: Job) -> None:
+    global _worker  # noqa: PLW0603 - the one way to hand a pool's processes something to keep
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    _worker = (job, job.feature.load(job.runtime))
+
+
+def _work(picture: Picture, fingerprint: str) -> None:
+    if _worker is None:
+        raise RuntimeError("The process was not started by run_feature().")
+    job, extractor = _worker
+    _write_shard(job, extractor, picture, fingerprint)

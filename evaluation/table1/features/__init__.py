@@ -1,0 +1,1 @@
+"""Local features, one a file: a dataclass of settings whose `load` gives what describes pictures."""

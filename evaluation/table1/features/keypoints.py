@@ -1,0 +1,81 @@
+"""Where features without a detector of their own are read: SuperPoint's keypoints, or corners in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from evaluation.table1.features.base import Runtime
+from evaluation.table1.features.superpoint import SuperPoint
+from rotationbench.errors import ConfigError, MissingWeightsError
+
+DETECTORS = ("auto", "superpoint", "corners")
+
+CORNER_QUALITY = 0.005
+"""Corner strength, relative to the strongest of the picture, below which corners are dropped."""
+
+
+@dataclass
+class Keypoints:
+    """Which keypoints are described.
+
+    Args:
+        detector: `"superpoint"`, `"corners"` (Shi and Tomasi, through OpenCV), or `"auto"`: SuperPoint where its
+            weights are at hand, else corners.
+        superpoint: settings of SuperPoint; its number of keypoints and the radius of its suppression hold for
+            corners, too.
+
+    Raises:
+        ConfigError: when the detector is unknown.
+    """
+
+    detector: str = "auto"
+    superpoint: SuperPoint = field(default_factory=SuperPoint)
+
+    def __post_init__(self) -> None:
+        if self.detector not in DETECTORS:
+            raise ConfigError(f"keypoints.detector: expected one of {', '.join(DETECTORS)}, got {self.detector!r}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """A loaded detector: `detect` gives keypoints float64 `(N, 2)` in pixels of a picture uint8 `(H, W, 3)`."""
+
+    name: str
+    identity: dict[str, str]
+    detect: Callable[[np.ndarray], np.ndarray]
+
+
+def load_detector(keypoints: Keypoints, runtime: Runtime) -> Detector:
+    """The detector that `keypoints` names.
+
+    Raises:
+        MissingWeightsError: when SuperPoint is asked for by name and its weights are not at hand.
+    """
+    if keypoints.detector != "corners":
+        try:
+            extractor = keypoints.superpoint.load(runtime)
+            return Detector(
+                "SuperPoint's keypoints", extractor.identity, lambda image: extractor.reference(image).keypoints
+            )
+        except MissingWeightsError:
+            if keypoints.detector == "superpoint":
+                raise
+    count, distance = keypoints.superpoint.max_keypoints, keypoints.superpoint.nms_radius
+    return Detector("corners", {"opencv": cv2.__version__}, lambda image: detect_corners(image, count, distance))
+
+
+def detect_corners(image: np.ndarray, count: int, distance: float) -> np.ndarray:
+    """The `count` strongest corners (Shi and Tomasi) float64 `(N, 2)` of a picture uint8 `(H, W, 3)`.
+
+    Args:
+        image: the picture.
+        count: corners at most.
+        distance: pixels between two corners at least.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    corners = cv2.goodFeaturesToTrack(grey, count, CORNER_QUALITY, distance)
+    return np.zeros((0, 2)) if corners is None else corners.reshape(-1, 2).astype(np.float64)

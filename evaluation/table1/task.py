@@ -1,0 +1,180 @@
+"""`task=table1`: every feature on every pair, then the table, the figures and the worst pairs."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+import pyarrow.parquet as pq
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+
+from evaluation.table1.experiment import Job, evaluate_pair, merge, run_feature
+from evaluation.table1.features.base import Extractor, Feature, Runtime
+from evaluation.table1.hpatches import download_hpatches
+from evaluation.table1.pairs import Protocol, check_pictures, make_pair, reference_crop, write_pairs
+from evaluation.table1.pictures import HPATCHES_SEQUENCES, Picture, open_pictures
+from evaluation.table1.plots import draw_worst, plot_amounts, plot_rotation, save
+from evaluation.table1.tables import TABLE_THRESHOLD, accuracies, write_tables
+from evaluation.table1.warps import WarpRanges
+from rotationbench.config import DataConfig, ModelConfig, find, validated
+from rotationbench.errors import CheckpointError, ConfigError, MissingWeightsError
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ["feature", "picture", "kind", "repetition", "amount", "height", "width", "corner_error"]
+
+
+@dataclass
+class PicturesConfig(DataConfig):
+    """`data`: a folder of pictures or of HPatches sequences; `download` fetches the latter."""
+
+    download: bool = False
+
+
+@dataclass
+class Table1Config:
+    """Everything `task=table1` is told.
+
+    Args:
+        features: by name, each a dataclass named by `_target_` with its settings.
+        warps_per_image: warps of each type per picture.
+        crop: `[height, width]` of the crops where pictures are large enough, in pixels.
+        warps: the ranges of the warps.
+        thresholds: corner errors up to which a pair is correct, in pixels; 3 is always among them.
+        workers: processes for features without a model; None means one per core.
+        worst: pairs on the sheet of each feature; 0 makes no sheet.
+        write_pairs: also write the pairs as pictures.
+    """
+
+    data: PicturesConfig = field(default_factory=PicturesConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    features: dict[str, Any] = field(default_factory=dict)
+    warps_per_image: int = 5
+    crop: tuple[int, int] = (480, 640)
+    warps: WarpRanges = field(default_factory=WarpRanges)
+    thresholds: list[float] = field(default_factory=lambda: [1.0, 3.0, 5.0])
+    workers: int | None = None
+    worst: int = 6
+    write_pairs: bool = False
+    seed: int = 0
+    device: str = "auto"
+    dtype: str = "auto"
+    results_dir: str = "results"
+    limit: int | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("workers", 1), ("limit", 1), ("worst", 0)):
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                raise ConfigError(f"{name}: expected at least {lowest}, got {value}.")
+        if min(self.thresholds, default=0.0) <= 0:
+            raise ConfigError(f"thresholds: expected positive numbers of pixels, got {list(self.thresholds)}.")
+        if not self.features:
+            raise ConfigError("features: expected at least one, got none; for example features=[sift].")
+
+
+def run(cfg: DictConfig) -> int:
+    """Make Table I; the exit status is 1 when no feature could run.
+
+    Raises:
+        ConfigError: when a setting is wrong.
+        DatasetError: when pictures cannot be used or fetched.
+    """
+    known = {item.name for item in fields(Table1Config)}
+    plain = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    config = validated(Table1Config, {key: value for key, value in plain.items() if key in known})
+    features = {name: build_feature(name, settings) for name, settings in config.features.items()}
+    protocol = Protocol(config.warps_per_image, config.crop, config.warps, config.seed)
+    pictures = _pictures(config)
+    check_pictures(pictures, protocol)
+    folder = Path(config.results_dir) / "table1"
+    if config.write_pairs:
+        for picture in pictures:
+            write_pairs(folder / "pictures", picture, protocol)
+
+    runtime = Runtime(config.model, config.device, config.dtype, config.seed)
+    workers = config.workers or os.cpu_count() or 1
+    jobs: list[Job] = []
+    missing: dict[str, str] = {}
+    notes: dict[str, str] = {}
+    for name, feature in features.items():
+        job = Job(name, feature, runtime, protocol, folder / "features" / name)
+        try:
+            extractor = feature.load(runtime)
+        except (MissingWeightsError, CheckpointError) as error:
+            missing[name] = str(error)
+            log.warning("%s cannot run: %s", name, error)
+            continue
+        notes[name] = extractor.note
+        run_feature(job, extractor, pictures, workers=workers, overwrite=config.overwrite)
+        jobs.append(job)
+        if config.worst:
+            shards = [job.shard(picture) for picture in pictures]
+            _write_sheet(folder / f"worst-{name}.png", job, extractor, pictures, shards, config.worst)
+    if not jobs:
+        return 1
+    merge(jobs, pictures, folder / "pairs.parquet")
+    pairs = pd.read_parquet(folder / "pairs.parquet", columns=COLUMNS)
+    accuracy = accuracies(pairs, sorted({*config.thresholds, TABLE_THRESHOLD}))
+    print(write_tables(folder, accuracy, list(features), missing=missing, notes=notes))
+    ran = [job.name for job in jobs]
+    for suffix in ("png", "pdf"):
+        save(plot_rotation(pairs, ran), folder / f"rotation.{suffix}")
+        save(plot_amounts(pairs, ran), folder / f"amounts.{suffix}")
+    log.info("Written to %s.", folder)
+    return 0
+
+
+def build_feature(name: str, config: Mapping[str, Any]) -> Feature:
+    """The feature behind `features.<name>`: the dataclass that `_target_` names, the other keys as its fields.
+
+    Raises:
+        ConfigError: when `_target_` is missing or names no feature, or when a key or value is wrong.
+    """
+    where = f"features.{name}"
+    target = config.get("_target_") if isinstance(config, Mapping) else None
+    try:
+        schema = get_class(str(target))
+    except Exception as error:
+        raise ConfigError(f"{where}._target_: expected the path of a class, got {target!r}: {error}") from error
+    if not is_dataclass(schema) or not hasattr(schema, "load"):
+        raise ConfigError(f"{where}._target_: expected a dataclass with `load`, got {target}.")
+    return cast(
+        Feature, validated(schema, {key: value for key, value in config.items() if key != "_target_"}, where=where)
+    )
+
+
+def _pictures(config: Table1Config) -> list[Picture]:
+    root = Path(find(config.data.root)).expanduser()
+    if config.data.download:
+        download_hpatches(root)
+    pictures = open_pictures(root)[: config.limit]
+    if config.data.format == "hpatches" and config.limit is None and len(pictures) != HPATCHES_SEQUENCES:
+        log.warning("%s: %d illumination sequences instead of %d.", root, len(pictures), HPATCHES_SEQUENCES)
+    return pictures
+
+
+def _write_sheet(
+    path: Path, job: Job, extractor: Extractor, pictures: list[Picture], shards: list[Path], count: int
+) -> None:
+    """Evaluate the `count` pairs with the largest errors again, and draw their matches."""
+    columns = ["picture", "kind", "repetition", "corner_error"]
+    pairs = pd.concat([pq.read_table(shard, columns=columns).to_pandas() for shard in shards], ignore_index=True)
+    worst = pairs.sort_values("corner_error", ascending=False, na_position="first", kind="stable").head(count)
+    by_name = {picture.name: picture for picture in pictures}
+    drawn = []
+    for row in worst.itertuples(index=False):
+        image = by_name[row.picture].read()
+        crop = reference_crop(image, job.protocol)
+        reference = crop.cut(image)
+        pair = make_pair(image, crop, job.protocol, picture=row.picture, kind=row.kind, repetition=int(row.repetition))
+        outcome = evaluate_pair(job.feature, extractor, extractor.reference(reference), pair, crop)
+        drawn.append((row.picture, reference, pair, outcome))
+    save(draw_worst(drawn, job.name), path)
