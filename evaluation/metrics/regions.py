@@ -1,0 +1,32 @@
+"""The region of a picture that a rotation touches."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from rotationbench.sample import DragSample
+
+
+def touched_region(sample: DragSample) -> np.ndarray | None:
+    """Bool `(H, W)`: where the object is before or after the exact edit; None when that is unknown.
+
+    The object after the edit is taken from the sample's metadata, or else is the object before it, turned by the wanted
+    angle about the pivot.
+    """
+    before, after = sample.meta.object_mask, sample.meta.object_mask_target
+    if before is None:
+        return None
+    if after is None:
+        if sample.meta.pivot is None or sample.meta.angle is None:
+            return None
+        after = turned_mask(before, sample.meta.pivot, sample.meta.angle)
+    return before | after
+
+
+def turned_mask(mask: np.ndarray, pivot: tuple[float, float], angle: float) -> np.ndarray:
+    """Bool `(H, W)`: `mask` turned by `angle` degrees about `pivot = (x, y)` in pixels, clockwise on the screen."""
+    # OpenCV's angle is counter-clockwise on the screen.
+    matrix = cv2.getRotationMatrix2D(pivot, -angle, 1.0)
+    turned = cv2.warpAffine(mask.astype(np.uint8), matrix, mask.shape[::-1], flags=cv2.INTER_NEAREST)
+    return turned.astype(bool)
