@@ -226,11 +226,12 @@ class MetricsFile:
             file = cls(folder, sha256_of_file(folder / EDITED_FILE), sample)
         except OSError as error:
             raise DatasetError([f"{folder / EDITED_FILE}: expected a picture, got: {error.strerror}"]) from error
-        content = read_content(folder)
+        content = _read_content(folder)
         identity = {"schema": SCHEMA, "edited": file.edited, "sample": file.sample}
         if all(content.get(key) == value for key, value in identity.items()):
-            file.values = {name: _from_json(value) for name, value in content["values"].items()}
-            file.measured_by = content["measured_by"]
+            for name, entry in content["metrics"].items():
+                file.values[name] = None if entry["value"] is None else float(entry["value"])
+                file.measured_by[name] = entry["measured_by"]
         return file
 
     def write(self) -> None:
@@ -239,28 +240,21 @@ class MetricsFile:
             "schema": SCHEMA,
             "edited": self.edited,
             "sample": self.sample,
-            "values": {name: "inf" if value == math.inf else value for name, value in self.values.items()},
-            "measured_by": self.measured_by,
+            "metrics": {
+                name: {"value": "inf" if value == math.inf else value, "measured_by": self.measured_by[name]}
+                for name, value in self.values.items()
+            },
         }
         write_json(self.folder / METRICS_FILE, content)
 
 
-def read_content(folder: Path) -> dict[str, Any]:
+def _read_content(folder: Path) -> dict[str, Any]:
     """The content of `metrics.json` in an edit's folder as it is; empty when there is none that can be read."""
     try:
         content = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def read_values(folder: Path) -> dict[str, float | None]:
-    """What `metrics.json` in an edit's folder holds, however it was measured; empty when there is none."""
-    return {name: _from_json(value) for name, value in read_content(folder).get("values", {}).items()}
-
-
-def _from_json(value: float | str | None) -> float | None:
-    return None if value is None else float(value)
 
 
 def _dift_settings(changes: Mapping[str, Any] | None) -> DiftSettings:
