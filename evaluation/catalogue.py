@@ -56,7 +56,16 @@ def _dai(radius: int) -> Metric:
 
 def _to_target(region: str, label: str) -> tuple[Metric, ...]:
     return (
-        Metric(f"{region}psnr_target", f"{label}PSNR to target", "higher", "dB", "target", ceiling=PSNR_CEILING),
+        Metric(
+            f"{region}psnr_target",
+            f"{label}PSNR to target",
+            "higher",
+            "dB",
+            "target",
+            fast=not region,
+            main=not region,
+            ceiling=PSNR_CEILING,
+        ),
         Metric(f"{region}ssim_target", f"{label}SSIM to target", "higher", "", "target", digits=3),
         Metric(f"{region}lpips_target", f"{label}LPIPS to target", "lower", "", "target", digits=3),
         Metric(f"{region}st_lpips_target", f"{label}ST-LPIPS to target", "lower", "", "target", digits=3),

@@ -1,0 +1,122 @@
+"""Results folders, read: one row per edit with its identity, cost and metrics."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from evaluation.catalogue import BY_NAME, METRICS
+from evaluation.metrics.rotation import wrap_degrees
+from rotationbench.errors import ConfigError, DatasetError
+from rotationbench.results import Edit, ResultStore, edits_table
+
+ANGLE_EDGES = (0, 30, 60, 90, 120, 150, 180)
+"""Edges in degrees of the bins of the size of the wanted turn."""
+IDENTITY = ("variant", "method", "label", "sample", "seed", "split", "category", "angle", "status")
+
+
+@dataclass(frozen=True, eq=False)
+class ResultsFolder:
+    """A results folder as it was read.
+
+    Args:
+        root: the folder.
+        name: what tells it from the other folders of the same report.
+        edits: all edits, failed ones included.
+        table: one row per edit, in the order of `edits`; see `edits_frame`.
+    """
+
+    root: Path
+    name: str
+    edits: list[Edit]
+    table: pd.DataFrame
+
+
+def edits_frame(edits: Sequence[Edit]) -> pd.DataFrame:
+    """One row per edit: who made it, of what, at what cost, how it ended, and the metrics that were measured.
+
+    On top of the columns of `rotationbench.results.edits_table`: `variant`, the label without its seed, under which
+    repeated seeds come together; `angle_bin`; `sample_digest`; and `unet_grad_calls`. Metrics and costs are float64,
+    NaN where there is no value.
+    """
+    table = edits_table(iter(edits))
+    records = [edit.record for edit in edits]
+    table["variant"] = [variant_of(record["label"], record["seed"]) for record in records]
+    table["sample_digest"] = [record["sample"]["digest"] for record in records]
+    table["unet_grad_calls"] = [record["unet_grad_calls"] for record in records]
+    table["angle_bin"] = [angle_bin(record["sample"]["angle"]) for record in records]
+    for name in [name for name in BY_NAME if name in table]:
+        table[name] = pd.to_numeric(table[name]).astype("Float64").astype("float64")
+    measured = [metric.name for metric in METRICS if metric.name in table]
+    others = [column for column in table if column not in IDENTITY and column not in measured]
+    return table[[*IDENTITY, *others, *measured]]
+
+
+def variant_of(label: str, seed: int) -> str:
+    """A label without the ending that tells seeds apart."""
+    return label.removesuffix(f"-seed{seed}")
+
+
+def angle_bin(angle: float | None) -> str | None:
+    """The bin of the size of a turn, such as `"30°–60°"`; None when the turn is unknown."""
+    if angle is None or math.isnan(angle):
+        return None
+    size = abs(wrap_degrees(angle))
+    index = min(bisect.bisect_right(ANGLE_EDGES, size), len(ANGLE_EDGES) - 1)
+    return f"{ANGLE_EDGES[index - 1]}°–{ANGLE_EDGES[index]}°"
+
+
+def read_folders(roots: Iterable[Path]) -> list[ResultsFolder]:
+    """Read results folders.
+
+    Raises:
+        ConfigError: when one of them does not exist or holds no edits.
+        DatasetError: when edits of one sample name, in one folder or across folders, were made from different samples.
+    """
+    roots = list(roots)
+    folders = []
+    for root, name in zip(roots, folder_names(roots), strict=True):
+        edits = list(ResultStore(root).edits())
+        if not edits:
+            raise ConfigError(f"results_dir: expected a folder with edits (<label>/<sample>/record.json), got {root}.")
+        folders.append(ResultsFolder(root, name, edits, edits_frame(edits)))
+    require_same_samples(folders)
+    return folders
+
+
+def folder_names(roots: Sequence[Path]) -> list[str]:
+    """The last part of each path, with as many parts before it as it takes to tell them apart."""
+    resolved = [root.resolve() for root in roots]
+    for depth in range(1, max(len(root.parts) for root in resolved) + 1):
+        names = ["/".join(root.parts[-depth:]) for root in resolved]
+        if len(set(names)) == len(names):
+            return names
+    raise ConfigError(f"results_dir: expected different folders, got {', '.join(map(str, roots))}.")
+
+
+def require_same_samples(folders: Sequence[ResultsFolder]) -> None:
+    """Make sure that a sample's name means the same picture, mask, prompt and points in all edits.
+
+    Raises:
+        DatasetError: when it does not; it lists every such sample with its folders.
+    """
+    seen: dict[str, dict[str, set[str]]] = {}
+    for folder in folders:
+        for edit in folder.edits:
+            sample = edit.record["sample"]
+            if sample["digest"] is not None:
+                seen.setdefault(sample["name"], {}).setdefault(sample["digest"], set()).add(str(folder.root))
+    problems = [
+        f"{name}: expected edits of one sample, got {len(digests)} different ones ("
+        + "; ".join(f"{digest[:12]} in {', '.join(sorted(roots))}" for digest, roots in sorted(digests.items()))
+        + "). Results on different samples are not put into one mean."
+        for name, digests in sorted(seen.items())
+        if len(digests) > 1
+    ]
+    if problems:
+        raise DatasetError(problems)

@@ -1,0 +1,187 @@
+"""Means with intervals, paired comparisons and win rates, with samples as what varies.
+
+A method is measured on a set of samples, and what is asked is how it would do on others: samples are resampled, never
+edits. Several seeds of one sample are repeated measures; their mean is the sample's value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap, wilcoxon
+from statsmodels.stats.multitest import multipletests
+
+from evaluation.catalogue import Metric
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over samples.
+
+    Args:
+        mean: over the samples; NaN when there are none.
+        low: lower end of the bootstrap interval; NaN with fewer than two samples.
+        high: upper end of the bootstrap interval; NaN with fewer than two samples.
+        samples: how many samples have a value.
+    """
+
+    mean: float
+    low: float
+    high: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two methods on the samples on which both have a value.
+
+    Args:
+        metric: name of the metric.
+        first: one method.
+        second: the other.
+        difference: mean of first − second, with its interval.
+        wins: samples on which `first` is better; a failed edit loses against one that was made.
+        losses: samples on which `second` is better.
+        ties: samples on which both are as good, or both failed.
+        p: two-sided Wilcoxon signed-rank test of the differences; NaN with fewer than two of them.
+        p_holm: `p` corrected for all pairs of methods that are compared in this metric (Holm).
+    """
+
+    metric: str
+    first: str
+    second: str
+    difference: Estimate
+    wins: int
+    losses: int
+    ties: int
+    p: float
+    p_holm: float
+
+
+def values_by_sample(table: pd.DataFrame, metric: Metric) -> pd.Series:
+    """Mean over the edits of each sample, indexed by sample; NaN where no edit has a value.
+
+    Values beyond the metric's ceiling count as the ceiling.
+    """
+    values = table[metric.name]
+    if metric.ceiling is not None:
+        values = values.clip(upper=metric.ceiling)
+    return values.groupby(table["sample"]).mean()
+
+
+def estimate(values: np.ndarray, *, seed: int = 0) -> Estimate:
+    """Mean with its bias-corrected and accelerated bootstrap interval (Efron, 1987), by SciPy.
+
+    Args:
+        values: one per sample; NaN are left out.
+        seed: seed of the resampling.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    values = values[~np.isnan(values)]
+    if len(values) < 2:
+        return Estimate(float(values.mean()) if len(values) else np.nan, np.nan, np.nan, len(values))
+    mean = float(values.mean())
+    if np.ptp(values) == 0:
+        return Estimate(mean, mean, mean, len(values))
+    found = bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="BCa",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Estimate(mean, float(found.low), float(found.high), len(values))
+
+
+def compare(table: pd.DataFrame, metric: Metric, variants: Sequence[str]) -> list[Comparison]:
+    """All pairs of methods in one metric, on common samples.
+
+    Args:
+        table: one row per edit, with `variant`, `sample`, `status` and the metric's column.
+        metric: what to compare in; one without a better direction has no comparisons.
+        variants: the methods.
+
+    Returns:
+        One comparison for each pair that has common samples.
+    """
+    if metric.better is None or metric.name not in table:
+        return []
+    values = {name: values_by_sample(table[table["variant"] == name], metric) for name in variants}
+    failed = {name: failed_samples(table[table["variant"] == name]) for name in variants}
+    found = []
+    for index, first in enumerate(variants):
+        for second in variants[index + 1 :]:
+            common = values[first].index.intersection(values[second].index)
+            if len(common) == 0:
+                continue
+            differences = (values[first][common] - values[second][common]).dropna()
+            wins, losses, ties = _outcomes(differences, failed[first], failed[second], common, metric)
+            found.append(
+                Comparison(
+                    metric=metric.name,
+                    first=first,
+                    second=second,
+                    difference=estimate(differences.to_numpy()),
+                    wins=wins,
+                    losses=losses,
+                    ties=ties,
+                    p=_signed_rank(differences.to_numpy()),
+                    p_holm=np.nan,
+                )
+            )
+    return with_holm(found)
+
+
+def with_holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons with `p_holm` filled in, taken as one family."""
+    tested = [item.p for item in comparisons if not np.isnan(item.p)]
+    corrected = iter(multipletests(tested, method="holm")[1] if tested else [])
+    return [
+        Comparison(**{**vars(item), "p_holm": np.nan if np.isnan(item.p) else float(next(corrected))})
+        for item in comparisons
+    ]
+
+
+def win_rates(comparisons: Sequence[Comparison], variants: Sequence[str]) -> pd.DataFrame:
+    """Share of the common samples on which the row's method beats the column's, ties as half; NaN where none."""
+    matrix = pd.DataFrame(np.nan, index=list(variants), columns=list(variants))
+    for item in comparisons:
+        count = item.wins + item.losses + item.ties
+        if count:
+            matrix.loc[item.first, item.second] = (item.wins + item.ties / 2) / count
+            matrix.loc[item.second, item.first] = (item.losses + item.ties / 2) / count
+    return matrix
+
+
+def failed_samples(table: pd.DataFrame) -> set[str]:
+    """Samples of which no edit was made."""
+    done = table["status"].eq("done").groupby(table["sample"]).any()
+    return set(done.index[~done])
+
+
+def _outcomes(
+    differences: pd.Series, failed_first: set[str], failed_second: set[str], common: pd.Index, metric: Metric
+) -> tuple[int, int, int]:
+    gains = -differences if metric.better == "lower" else differences
+    wins, losses, ties = int((gains > 0).sum()), int((gains < 0).sum()), int((gains == 0).sum())
+    for sample in common:
+        first, second = sample in failed_first, sample in failed_second
+        wins += second and not first
+        losses += first and not second
+        ties += first and second
+    return wins, losses, ties
+
+
+def _signed_rank(differences: np.ndarray) -> float:
+    if len(differences) < 2:
+        return float("nan")
+    if not differences.any():
+        return 1.0
+    return float(wilcoxon(differences).pvalue)
