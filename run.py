@@ -1,8 +1,8 @@
 """The command line: compose the configuration and hand it to the task it names.
 
-    python run.py method=rotationdrag
-    python run.py -m method=dragdiffusion,rotationdrag
-    python run.py task=evaluate results_dir=results
+python run.py method=rotationdrag
+python run.py -m method=dragdiffusion,rotationdrag
+python run.py task=evaluate results_dir=results
 """
 
 import logging

@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 from tqdm import tqdm
 
 from rotationbench.config import BenchmarkConfig, build_core, build_method, find, project_root, validated
@@ -44,7 +45,7 @@ SHEET_SIDE = 256
 class Evaluator(Protocol):
     """Measures edits; `evaluator._target_` names the class that does."""
 
-    def evaluate_edit(self, edit: Edit, sample: DragSample, core: StableDiffusion) -> dict[str, Any]:
+    def evaluate_edit(self, edit: Edit, sample: DragSample, core: StableDiffusion | None) -> dict[str, float | None]:
         """Measure what is not yet measured of an edit on disk, keep it beside the edit, and return all values."""
         ...
 
@@ -206,7 +207,8 @@ class Benchmark:
             result, distances = self._drag(sample)
         except KeyboardInterrupt:
             raise
-        except Exception as error:  # noqa: BLE001 - one sample must not end the run
+        except Exception as error:
+            # Whatever it is, one sample must not end the run.
             self._fail(name, sample, identity, started, error)
             return None
         record = self._record(name, sample, identity, started) | result_record(result, distances, sample, self.core)
@@ -216,7 +218,11 @@ class Benchmark:
             trace = {key: value.numpy() for key, value in ({"edited": result.edited} | result.trace).items()}
         self.store.save(record, image=image, trace=trace)
         log.info(
-            "%s: %d steps, %.1f s, %.1f px left", name, result.steps, record["seconds"], distances[-1] if distances else 0
+            "%s: %d steps, %.1f s, %.1f px left",
+            name,
+            result.steps,
+            record["seconds"],
+            distances[-1] if distances else 0,
         )
         return self.store.read(self.label, name)
 
@@ -273,11 +279,12 @@ class Benchmark:
         name = edit.record["sample"]["name"]
         try:
             values = self.evaluator.evaluate_edit(edit, self._stored_sample(name), self.core)
-        except Exception as error:  # noqa: BLE001 - the edit is safe, and one sample must not end the run
+        except Exception as error:
+            # The edit is safe on disk, and one sample must not end the run.
             log.error("%s: the edit is kept, but measuring it failed: %s", name, error, exc_info=True)
             self.failures.append(name)
             return
-        shown = ", ".join(f"{key} {values[key]:.3g}" for key in TABLE_METRICS if is_number(values.get(key)))
+        shown = ", ".join(f"{key} {value:.3g}" for key in TABLE_METRICS if (value := values.get(key)) is not None)
         if shown:
             log.info("%s: %s", name, shown)
 
@@ -429,8 +436,6 @@ def to_uint8(image: torch.Tensor) -> np.ndarray:
 
 def edited_picture(edit: Edit | None, sample: DragSample) -> np.ndarray:
     """The edited picture, or a grey one where there is no edit."""
-    from PIL import Image
-
     if edit is None:
         return np.full_like(sample.image, 128)
     with Image.open(edit.folder / "edited.png") as picture:
@@ -442,11 +447,6 @@ def thumbnail(picture: np.ndarray) -> np.ndarray:
     height, width = picture.shape[:2]
     scale = SHEET_SIDE / max(height, width)
     return resize_image(picture, (max(1, round(height * scale)), max(1, round(width * scale))))
-
-
-def is_number(value: Any) -> bool:
-    """Whether a metric's value is a number that can be printed."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def print_summary(table: pd.DataFrame) -> None:

@@ -97,13 +97,25 @@ def validated(schema: type[Schema], config: DictConfig | dict[str, Any], *, wher
     """
     try:
         plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
-        merged = OmegaConf.merge(OmegaConf.structured(schema, flags={"readonly": False}), plain)
-        OmegaConf.to_container(merged, throw_on_missing=True)
+        structure = OmegaConf.structured(schema)
+        _unfreeze(structure)
+        merged = OmegaConf.merge(structure, plain)
+        missing = sorted(f"{where}.{key}" if where else key for key in OmegaConf.missing_keys(merged))
+        if missing:
+            raise ConfigError(f"{', '.join(missing)}: expected a value, got none.")
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         key = ".".join(part for part in (where, getattr(error, "full_key", None) or "") if part)
         raise ConfigError(f"{key or 'configuration'}: {reason}.") from error
+
+
+def _unfreeze(node: DictConfig) -> None:
+    """Let values be merged into a structure whose dataclasses are frozen."""
+    OmegaConf.set_readonly(node, False)
+    for key in node:
+        if not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):
+            _unfreeze(node[key])
 
 
 def build_method(config: dict[str, Any]) -> DragMethod:
@@ -115,7 +127,7 @@ def build_method(config: dict[str, Any]) -> DragMethod:
     settings = {key: value for key, value in config.items() if key not in ("_target_", "name")}
     target = config.get("_target_")
     try:
-        method = get_class(str(target))
+        method: Any = get_class(str(target))
     except Exception as error:
         raise ConfigError(f"method._target_: expected the path of a class, got {target!r}: {error}") from error
     if not is_dataclass(method) or not hasattr(method, "edit") or not hasattr(method, "version"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 import uuid
@@ -38,7 +37,7 @@ class Edit:
 
     folder: Path
     record: dict[str, Any]
-    metrics: dict[str, Any]
+    metrics: dict[str, float | None]
 
     @property
     def done(self) -> bool:
@@ -147,11 +146,12 @@ def read_edit(folder: Path) -> Edit | None:
     return Edit(folder, record, read_metrics(folder))
 
 
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """The values of an edit's `metrics.json` by name; empty when there is none."""
+def read_metrics(folder: Path) -> dict[str, float | None]:
+    """The values of an edit's `metrics.json` by name, infinity written as `"inf"`; empty when there is none."""
     try:
-        return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["values"]
-    except (OSError, ValueError, KeyError, TypeError):
+        entries = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["metrics"]
+        return {name: None if entry["value"] is None else float(entry["value"]) for name, entry in entries.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
@@ -219,6 +219,6 @@ def _swap_in(staging: Path, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     retired = staging.with_name(f"{staging.name}-retired")
     if folder.exists():
-        os.rename(folder, retired)
-    os.rename(staging, folder)
+        folder.rename(retired)
+    staging.rename(folder)
     shutil.rmtree(retired, ignore_errors=True)

@@ -227,7 +227,13 @@ def test_the_released_background_freezes_a_picture_without_a_mask(golden_core, g
 
 @pytest.mark.parametrize(
     "setting",
-    [{"rotation": "left"}, {"pivot_assignment": "any"}, {"min_angle": -1.0}, {"rotation_bank": 0.0}, {"rotation_batch": 0}],
+    [
+        {"rotation": "left"},
+        {"pivot_assignment": "any"},
+        {"min_angle": -1.0},
+        {"rotation_bank": 0.0},
+        {"rotation_batch": 0},
+    ],
 )
 def test_bad_settings_are_named(setting):
     with pytest.raises(ConfigError, match=f"method.{next(iter(setting))}"):

@@ -282,7 +282,9 @@ def test_lora_weights_start_as_specified(golden_core, golden_sample):
     second = torch.cat([p.flatten() for name, p in core.unet.named_parameters() if "lora_B" in name])
     assert first.std().item() == pytest.approx(1 / 16, rel=0.05)
     assert second.abs().max() == 0
-    adapted = {name.split(".lora_A")[0].rsplit(".", 1)[-1] for name, _ in core.unet.named_parameters() if "lora_A" in name}
+    adapted = {
+        name.split(".lora_A")[0].rsplit(".", 1)[-1] for name, _ in core.unet.named_parameters() if "lora_A" in name
+    }
     assert adapted == {"to_q", "to_k", "to_v", "0"}
     # Four projections in each of 16 self- and 16 cross-attention layers.
     assert sum("lora_A" in name for name, _ in core.unet.named_parameters()) == 128

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from tests_helpers import compose_config
+
+from rotationbench.benchmark import chosen_names, run
+from rotationbench.config import project_root
+from rotationbench.errors import ConfigError, DatasetError
+from rotationbench.results import ResultStore
+
+CHECKPOINT = project_root() / "tests" / "golden" / "tinyA"
+CASES = project_root() / "tests" / "golden" / "cases"
+
+
+@pytest.fixture
+def dataset(tmp_path) -> Path:
+    """Four small samples: the recorded cases, twice."""
+    root = tmp_path / "data"
+    for case in ("cat", "rocket"):
+        for copy in (1, 2):
+            shutil.copytree(CASES / case, root / f"{case}{copy}")
+    return root
+
+
+def overrides(dataset: Path, results: Path, *more: str) -> list[str]:
+    return [
+        "method=dragdiffusion",
+        "method.max_steps=2",
+        "method.lora=null",
+        "model=local",
+        f"model.pretrained={CHECKPOINT}",
+        "model.num_inference_steps=4",
+        "data=folder",
+        f"data.root={dataset}",
+        f"results_dir={results}",
+        "cache_dir=null",
+        "metrics=none",
+        "device=cpu",
+        *more,
+    ]
+
+
+def benchmark(dataset: Path, results: Path, *more: str) -> int:
+    return run(compose_config(*overrides(dataset, results, *more)))
+
+
+def finished(results: Path) -> dict[str, str]:
+    """When each edit was finished, by its path."""
+    return {
+        str(file.parent.relative_to(results)): json.loads(file.read_text())["finished"]
+        for file in results.glob("*/*/record.json")
+    }
+
+
+def test_edits_records_tables_and_sheet(dataset, tmp_path):
+    results = tmp_path / "results"
+    assert benchmark(dataset, results, "save_latents=true", "metrics=[background_psnr]") == 0
+    table = pd.read_parquet(results / "edits.parquet")
+    assert list(table["sample"]) == ["cat1", "cat2", "rocket1", "rocket2"]
+    assert table["background_psnr"].notna().all()
+    with Image.open(results / "dragdiffusion" / "cat1" / "edited.png") as edited:
+        assert edited.size == (128, 128)
+    with np.load(results / "dragdiffusion" / "cat1" / "trace.npz") as trace:
+        assert trace["edited"].shape == (1, 3, 128, 128)
+        assert trace["inverted"].shape == trace["optimized"].shape == (1, 4, 16, 16)
+        assert trace["trajectory"].shape == (1, 2, 2)
+    record = ResultStore(results).read("dragdiffusion", "cat1").record
+    # Three steps of inversion, the start and two steps of the drag, three steps of sampling with two latents.
+    assert (record["unet_calls"], record["unet_images"], record["unet_grad_calls"]) == (9, 12, 2)
+    assert record["seconds"] > 0 and record["peak_memory_mb"] > 0
+    assert record["config"]["method"]["max_steps"] == 2
+    assert len(record["distance_left"]) == 2
+    assert (results / "contact_sheet.png").exists()
+    # Both copies are one picture with one prompt: the same edit.
+    first, second = (results / "dragdiffusion" / name / "edited.png" for name in ("cat1", "cat2"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_what_is_done_is_skipped_and_what_changed_is_made_again(dataset, tmp_path):
+    results = tmp_path / "results"
+    chosen = "samples=[cat*]"
+    assert benchmark(dataset, results, chosen) == 0
+    before = finished(results)
+    assert benchmark(dataset, results, chosen) == 0
+    assert finished(results) == before
+    assert benchmark(dataset, results, "samples=cat1", "overwrite=true") == 0
+    again = finished(results)
+    assert again["dragdiffusion/cat1"] > before["dragdiffusion/cat1"]
+    assert again["dragdiffusion/cat2"] == before["dragdiffusion/cat2"]
+    assert benchmark(dataset, results, chosen, "method.lam=0.2") == 0
+    assert finished(results)["dragdiffusion/cat2"] > before["dragdiffusion/cat2"]
+
+
+def test_seeds_and_labels_stand_beside_each_other(dataset, tmp_path):
+    results = tmp_path / "results"
+    assert benchmark(dataset, results, "limit=1") == 0
+    assert benchmark(dataset, results, "limit=1", "seed=1") == 0
+    assert benchmark(dataset, results, "limit=1", "label=stronger", "method.lam=1.0") == 0
+    table = pd.read_csv(results / "edits.csv")
+    assert list(table["label"]) == ["dragdiffusion", "dragdiffusion-seed1", "stronger"]
+    assert set(table["method"]) == {"dragdiffusion"}
+
+
+def test_the_result_has_the_exact_size_of_the_picture(dataset, tmp_path):
+    sample = dataset / "cat1"
+    for name in ("image.png", "mask.png"):
+        with Image.open(sample / name) as picture:
+            picture.crop((0, 0, 117, 99)).save(sample / name)
+    results = tmp_path / "results"
+    assert benchmark(dataset, results, "samples=cat1", "model.resolution=64") == 0
+    with Image.open(results / "dragdiffusion" / "cat1" / "edited.png") as edited:
+        assert edited.size == (117, 99)
+
+
+def test_a_failed_sample_is_recorded_and_the_run_goes_on(dataset, tmp_path, monkeypatch):
+    from methods.dragdiffusion import DragDiffusion
+
+    results = tmp_path / "results"
+    edit = DragDiffusion.edit
+
+    def fragile(self, core, sample, **arguments):
+        if sample.name == "cat2":
+            raise RuntimeError("the drag broke")
+        return edit(self, core, sample, **arguments)
+
+    monkeypatch.setattr(DragDiffusion, "edit", fragile)
+    assert benchmark(dataset, results) == 1
+    table = pd.read_csv(results / "edits.csv").set_index("sample")
+    assert dict(table["status"]) == {"cat1": "done", "cat2": "failed", "rocket1": "done", "rocket2": "done"}
+    assert table["error"]["cat2"] == "the drag broke"
+    record = json.loads((results / "dragdiffusion" / "cat2" / "record.json").read_text())
+    assert "fragile" in record["error"]["traceback"]
+    monkeypatch.undo()
+    assert benchmark(dataset, results) == 0
+    assert set(pd.read_csv(results / "edits.csv")["status"]) == {"done"}
+
+
+def test_a_failure_does_not_destroy_an_earlier_edit(dataset, tmp_path, monkeypatch):
+    from methods.dragdiffusion import DragDiffusion
+
+    results = tmp_path / "results"
+    assert benchmark(dataset, results, "limit=1") == 0
+    before = finished(results)
+    monkeypatch.setattr(DragDiffusion, "edit", lambda *_, **__: 1 / 0)
+    assert benchmark(dataset, results, "limit=1", "overwrite=true") == 1
+    assert finished(results) == before
+
+
+def test_another_sample_under_a_used_name_is_refused(dataset, tmp_path):
+    results = tmp_path / "results"
+    assert benchmark(dataset, results, "samples=cat1") == 0
+    config = dataset / "cat1" / "config.json"
+    config.write_text(config.read_text().replace("a photo of a cat", "a dog"))
+    assert benchmark(dataset, results, "samples=cat1") == 1
+    assert benchmark(dataset, results, "samples=cat1", "overwrite=true") == 0
+
+
+def test_a_broken_data_set_is_reported_before_anything_runs(dataset, tmp_path):
+    (dataset / "cat1" / "image.png").write_bytes(b"no picture")
+    (dataset / "rocket2" / "config.json").write_text("{")
+    with pytest.raises(DatasetError) as caught:
+        benchmark(dataset, tmp_path / "results")
+    assert "cat1/image.png" in str(caught.value) and "rocket2/config.json" in str(caught.value)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("label", ["a/b", ".hidden", "samples"])
+def test_labels_that_are_no_folder_names_are_refused(dataset, tmp_path, label):
+    with pytest.raises(ConfigError, match="label: expected a folder name"):
+        benchmark(dataset, tmp_path / "results", f"label={label}")
+
+
+def test_samples_are_chosen_by_name_and_glob():
+    names = ["cat", "cup", "dog"]
+    assert chosen_names(names, None, None) == names
+    assert chosen_names(names, ["dog", "c*"], 2) == ["cat", "cup"]
+    with pytest.raises(ConfigError, match=r"\['bird'\]; there are: cat, cup, dog"):
+        chosen_names(names, ["cat", "bird"], None)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(project_root() / "run.py"), *arguments]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def start(arguments: list[str]) -> subprocess.Popen:
+    return subprocess.Popen(
+        command(*arguments),
+        cwd=project_root(),
+        env=environment(),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.02)
+
+
+def test_a_killed_run_is_continued(dataset, tmp_path):
+    results = tmp_path / "results"
+    arguments = overrides(dataset, results, "method.max_steps=6")
+    killed = start(arguments)
+    wait_for(lambda: len(finished(results)) >= 2, killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    before = finished(results)
+    store = ResultStore(results)
+    # Whatever is there is whole.
+    assert {f"{edit.record['label']}/{edit.record['sample']['name']}" for edit in store.edits()} == before.keys()
+    assert len(before) < 4
+
+    again = subprocess.run(
+        command(*arguments), cwd=project_root(), env=environment(), capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0, again.stderr
+    after = finished(results)
+    assert len(after) == 4
+    assert {name: after[name] for name in before} == before
+    assert again.stderr.count("done before") == len(before)
+    assert len(pd.read_csv(results / "edits.csv")) == 4
+
+
+def test_two_runs_at_once_share_the_work(dataset, tmp_path):
+    results = tmp_path / "results"
+    runs = [start(overrides(dataset, results)) for _ in range(2)]
+    outputs = [process.communicate()[1] for process in runs]
+    assert [process.returncode for process in runs] == [0, 0], outputs
+    made = sum(output.count("px left") for output in outputs)
+    reused = sum(output.count("done before") for output in outputs)
+    assert (made, reused) == (4, 4)
+    assert len(list(ResultStore(results).edits())) == 4
+    assert len(pd.read_parquet(results / "edits.parquet")) == 4
+
+
+def test_the_command_line_says_what_is_wrong_and_how_it_ended(dataset, tmp_path):
+    wrong = subprocess.run(
+        command(*overrides(dataset, tmp_path / "results", "samples=unicorn")),
+        cwd=project_root(),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert wrong.returncode == 2
+    assert "samples: expected names or globs of samples, got ['unicorn']" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
