@@ -13,7 +13,7 @@ from rotationbench.errors import ConfigError
 METHODS = {"ransac": cv2.RANSAC, "lmeds": cv2.LMEDS}
 
 SMALLEST_SPREAD = 1e-3
-"""Ratio of the spreads of points across and along their main direction below which they count as collinear."""
+"""Ratio of the smallest to the largest singular value that equations need to count as independent."""
 
 
 @dataclass
@@ -56,8 +56,8 @@ class Estimate:
 def estimate_homography(source: np.ndarray, target: np.ndarray, estimator: Estimator) -> Estimate:
     """The homography that maps `source` to `target`, points `(K, 2)` in pixels, robustly against wrong matches.
 
-    Fewer than four matches, matches whose inliers are collinear or coincide, and a homography that is singular or
-    turns the picture inside out, are "no homography".
+    Fewer than four matches, matches whose inliers coincide or lie on a line but for one, and a homography that
+    is singular or mirrors the picture, are "no homography".
     """
     none = Estimate(None, np.zeros(len(source), dtype=bool))
     if len(source) < 4:
@@ -73,7 +73,7 @@ def estimate_homography(source: np.ndarray, target: np.ndarray, estimator: Estim
     if homography is None or not np.isfinite(homography).all():
         return none
     inliers = mask[:, 0].astype(bool)
-    if inliers.sum() < 4 or _collinear(source[inliers]) or _collinear(target[inliers]):
+    if inliers.sum() < 4 or not all(_determine_a_homography(points[inliers]) for points in (source, target)):
         return none
     if np.linalg.det(homography / np.linalg.norm(homography)) <= np.finfo(np.float64).eps:
         return none
@@ -90,6 +90,19 @@ def corner_error(estimated: np.ndarray | None, true: np.ndarray, corners: np.nda
     return float(np.linalg.norm(transform(estimated, corners) - transform(true, corners), axis=1).mean())
 
 
-def _collinear(points: np.ndarray) -> bool:
-    spreads = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
-    return bool(spreads[1] <= SMALLEST_SPREAD * spreads[0])
+def _determine_a_homography(points: np.ndarray) -> bool:
+    """Whether points `(N, 2)` are spread enough to fix eight unknowns.
+
+    They are when the equations x × Hx = 0 leave one solution. Points on a line leave more, and so do points on a line
+    and a single one beside it.
+    """
+    centred = points - points.mean(axis=0)
+    scale = np.abs(centred).max()
+    if scale == 0:
+        return False
+    x, y = (centred / scale).T
+    zero, one = np.zeros_like(x), np.ones_like(x)
+    rows = [[x, y, one, zero, zero, zero, -x * x, -x * y, -x], [zero, zero, zero, x, y, one, -y * x, -y * y, -y]]
+    equations = np.concatenate([np.stack(row, axis=1) for row in rows])
+    spreads = np.linalg.svd(equations, compute_uv=False)
+    return bool(spreads[7] > SMALLEST_SPREAD * spreads[0])

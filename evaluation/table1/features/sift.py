@@ -29,7 +29,7 @@ class Sift:
     metric: ClassVar[str] = "l2"
 
     max_keypoints: int = 2000
-    contrast_threshold: float = 0.04
+    contrast_threshold: float = 0.01
     root: bool = False
     estimator: Estimator = field(default_factory=Estimator)
 
