@@ -1,4 +1,6 @@
-"""What DragDiffusion and RotationDrag share: a latent optimised by motion supervision between rounds of point tracking.
+"""What the methods that optimise a latent share, and the drag of DragDiffusion and RotationDrag in particular.
+
+The latter two optimise by motion supervision between rounds of point tracking; FreeDrag has a loop of its own.
 
 Equation numbers are those of the DragDiffusion paper (arXiv 2306.14435). Rows and columns are cells of the supervision
 grid, half the picture's resolution.
@@ -27,16 +29,13 @@ Skip = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentDragSettings:
-    """Settings of a drag that optimises the latent; the defaults are those of DragDiffusion's released program.
+class LatentSettings:
+    """Settings of every method that inverts the picture and optimises the latent.
 
     Args:
         max_steps: limit of drag steps.
         latent_lr: learning rate of Adam on the latent.
         lam: λ, the weight of the background term.
-        r_m: radius of the motion-supervision patch, in cells.
-        r_t: radius of the tracking search, in cells.
-        stop_distance: a handle nearer to its target than this, in cells, has arrived; the drag ends when all have.
         inversion_strength: share of the DDIM steps that the inversion takes, in (0, 1].
         feature_index: the UNet block whose features are supervised: 0 is the mid block, 1 to 4 the up blocks.
         lora: how the picture's LoRA is trained; None drags without one.
@@ -48,19 +47,39 @@ class LatentDragSettings:
     max_steps: int = 80
     latent_lr: float = 0.01
     lam: float = 0.1
-    r_m: int = 1
-    r_t: int = 3
-    stop_distance: float = 2.0
     inversion_strength: float = 0.75
     feature_index: int = 3
     lora: LoraSettings | None = field(default_factory=LoraSettings)
 
     def __post_init__(self) -> None:
-        check_positive(self, "max_steps", "latent_lr", "stop_distance")
-        check_not_negative(self, "lam", "r_m", "r_t")
+        check_positive(self, "max_steps", "latent_lr")
+        check_not_negative(self, "lam")
         check_inversion_strength(self.inversion_strength)
         if not 0 <= self.feature_index <= 4:
             raise ConfigError(f"method.feature_index: expected 0 to 4, got {self.feature_index}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentDragSettings(LatentSettings):
+    """The settings of `LatentSettings` and these; the defaults are those of DragDiffusion's released program.
+
+    Args:
+        r_m: radius of the motion-supervision patch, in cells.
+        r_t: radius of the tracking search, in cells.
+        stop_distance: a handle nearer to its target than this, in cells, has arrived; the drag ends when all have.
+
+    Raises:
+        ConfigError: when a value lies outside its range.
+    """
+
+    r_m: int = 1
+    r_t: int = 3
+    stop_distance: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "stop_distance")
+        check_not_negative(self, "r_m", "r_t")
 
 
 def check_positive(settings: object, *names: str) -> None:
@@ -146,12 +165,9 @@ def optimise_latent(
     may_change = None if background is None else F.interpolate(background, size=inverted.shape[2:], mode="nearest")
 
     def look(latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """F(z) on the grid and, where the background term needs it, the latent one step cleaner."""
-        if may_change is None:
-            features = core.features(latents, timestep, context, settings.feature_index)
-            return grid_features(features, sample.size), None
-        noise, features = core.noise_and_features(latents, timestep, context, settings.feature_index)
-        return grid_features(features, sample.size), core.step_back(latents, noise, timestep)
+        return features_and_previous(
+            core, latents, context, timestep, sample.size, settings.feature_index, step_back=may_change is not None
+        )
 
     goal = targets.rc.to(core.device)
     current = handles.rc.to(core.device)
@@ -194,6 +210,36 @@ def optimise_latent(
             optimizer.step()
 
     return LatentDrag(latents.detach(), tracked, supervised, current, converged)
+
+
+def features_and_previous(
+    core: StableDiffusion,
+    latents: torch.Tensor,
+    context: torch.Tensor,
+    timestep: int,
+    image_size: tuple[int, int],
+    index: int,
+    *,
+    step_back: bool,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """F(z) on the supervision grid and, where a background term needs it, the latent one step cleaner.
+
+    Args:
+        core: the diffusion model.
+        latents: z, `(1, 4, h, w)`.
+        context: text embedding `(1, 77, C)`.
+        timestep: t.
+        image_size: height and width of the picture in pixels.
+        index: the UNet block that the features come from.
+        step_back: whether the cleaner latent is wanted; without it the blocks behind the features are not evaluated.
+
+    Returns:
+        Features `(1, C, H // 2, W // 2)`, and the latent `(1, 4, h, w)` at the next lower timestep or None.
+    """
+    if not step_back:
+        return grid_features(core.features(latents, timestep, context, index), image_size), None
+    noise, features = core.noise_and_features(latents, timestep, context, index)
+    return grid_features(features, image_size), core.step_back(latents, noise, timestep)
 
 
 def motion_supervision(features: torch.Tensor, handle: torch.Tensor, target: torch.Tensor, r_m: int) -> torch.Tensor:
