@@ -6,12 +6,13 @@ edits. Several seeds of one sample are repeated measures; their mean is the samp
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap, wilcoxon
+from scipy.stats import DegenerateDataWarning, bootstrap, wilcoxon
 from statsmodels.stats.multitest import multipletests
 
 from evaluation.catalogue import Metric
@@ -78,6 +79,8 @@ def values_by_sample(table: pd.DataFrame, metric: Metric) -> pd.Series:
 def estimate(values: np.ndarray, *, seed: int = 0) -> Estimate:
     """Mean with its bias-corrected and accelerated bootstrap interval (Efron, 1987), by SciPy.
 
+    Where the corrections are undefined, as among very few values, it is the percentile interval.
+
     Args:
         values: one per sample; NaN are left out.
         seed: seed of the resampling.
@@ -89,15 +92,11 @@ def estimate(values: np.ndarray, *, seed: int = 0) -> Estimate:
     mean = float(values.mean())
     if np.ptp(values) == 0:
         return Estimate(mean, mean, mean, len(values))
-    found = bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        confidence_level=CONFIDENCE,
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Estimate(mean, float(found.low), float(found.high), len(values))
+    low, high = _interval(values, "BCa", seed)
+    if np.isnan(low) or np.isnan(high):
+        # Among very few or nearly equal values the corrections are undefined.
+        low, high = _interval(values, "percentile", seed)
+    return Estimate(mean, low, high, len(values))
 
 
 def compare(table: pd.DataFrame, metric: Metric, variants: Sequence[str]) -> list[Comparison]:
@@ -164,6 +163,20 @@ def failed_samples(table: pd.DataFrame) -> set[str]:
     """Samples of which no edit was made."""
     done = table["status"].eq("done").groupby(table["sample"]).any()
     return set(done.index[~done])
+
+
+def _interval(values: np.ndarray, method: str, seed: int) -> tuple[float, float]:
+    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        found = bootstrap(
+            (values,),
+            np.mean,
+            n_resamples=RESAMPLES,
+            confidence_level=CONFIDENCE,
+            method=method,
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+    return float(found.low), float(found.high)
 
 
 def _outcomes(

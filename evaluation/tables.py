@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -90,17 +90,23 @@ def summarize(table: pd.DataFrame, variants: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def family_tables(summary: pd.DataFrame, variants: Sequence[str]) -> list[Table]:
-    """One table per family of metrics, over all samples, methods as rows."""
+def family_tables(summary: pd.DataFrame, variants: Sequence[str], incomparable: Collection[str] = ()) -> list[Table]:
+    """One table per family of metrics, over all samples, methods as rows.
+
+    Args:
+        summary: from `summarize`.
+        variants: the methods, in the order of the rows.
+        incomparable: names of metrics in which there is no best, because they were measured in different ways.
+    """
     return [
-        _table(title, summary[summary["grouping"] == "all"], variants, _columns(family))
+        _table(title, summary[summary["grouping"] == "all"], variants, _columns(family), incomparable)
         for family, title in FAMILIES.items()
         if _has_values(summary, _columns(family))
     ]
 
 
-def group_tables(summary: pd.DataFrame, variants: Sequence[str]) -> list[Table]:
-    """The overview for each split, angle bin and category, where there are several."""
+def group_tables(summary: pd.DataFrame, variants: Sequence[str], incomparable: Collection[str] = ()) -> list[Table]:
+    """The overview for each split, angle bin and category, where there are several; arguments as `family_tables`."""
     tables = []
     for grouping in GROUPINGS:
         part = summary[summary["grouping"] == grouping]
@@ -110,7 +116,7 @@ def group_tables(summary: pd.DataFrame, variants: Sequence[str]) -> list[Table]:
         columns = [metric for metric in _columns("main") if (summary["metric"] == metric.name).any()]
         rows, notes, header = [], set(), []
         for group in groups:
-            inner = _table(group, part[part["group"] == group], variants, columns, keep_empty=True)
+            inner = _table(group, part[part["group"] == group], variants, columns, incomparable, keep_empty=True)
             header = [grouping, *inner.header]
             rows += [[Cell(group), *row] for row in inner.rows]
             notes |= set(inner.notes)
@@ -217,7 +223,13 @@ def _has_values(summary: pd.DataFrame, columns: Sequence[Metric]) -> bool:
 
 
 def _table(
-    title: str, part: pd.DataFrame, variants: Sequence[str], columns: Sequence[Metric], *, keep_empty: bool = False
+    title: str,
+    part: pd.DataFrame,
+    variants: Sequence[str],
+    columns: Sequence[Metric],
+    incomparable: Collection[str],
+    *,
+    keep_empty: bool = False,
 ) -> Table:
     """Methods as rows, metrics as columns; columns without any value are left out, unless they are to be kept."""
     present = [metric for metric in columns if keep_empty or (part["metric"] == metric.name).any()]
@@ -227,7 +239,8 @@ def _table(
     notes: set[str] = set()
     for metric in present:
         entries = {name: rows.loc[metric.name] for name, rows in rows_of.items() if metric.name in rows.index}
-        ranks = _ranks({name: float(entry["mean"]) for name, entry in entries.items()}, metric)
+        means = {name: float(entry["mean"]) for name, entry in entries.items()}
+        ranks = {} if metric.name in incomparable else _ranks(means, metric)
         cells = []
         for variant in rows_of:
             entry = entries.get(variant)

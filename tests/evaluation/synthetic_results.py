@@ -1,4 +1,4 @@
-"""Results folders with known answers: a textured object that is turned about a pivot, by methods that do just one thing."""
+"""Results folders with known answers: a textured object is turned about a pivot by methods that do just one thing."""
 
 from __future__ import annotations
 

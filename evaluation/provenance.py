@@ -1,0 +1,158 @@
+"""Where results come from: what differs between folders and between methods, and what must not be compared."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from evaluation.catalogue import METRICS
+from evaluation.collect import ResultsFolder, variant_of
+from rotationbench.results import Edit
+
+SOURCES = (
+    "config",
+    "versions",
+    "commit",
+    "platform",
+    "gpu",
+    "weights_hash",
+    "device",
+    "dtype",
+    "method_version",
+)
+"""Parts of a record that say how an edit was made."""
+IRRELEVANT = (
+    "config.seed",
+    "config.label",
+    "config.results_dir",
+    "config.cache_dir",
+    "config.limit",
+    "config.samples",
+    "config.overwrite",
+    "config.save_latents",
+    "config.metrics",
+    "config.evaluator",
+    "config.task",
+    "config.data",
+)
+"""Settings that do not change an edit, or that a repeated measure is meant to differ in."""
+SHOWN_VALUES = 4
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting that is not the same in all edits of a method.
+
+    Args:
+        method: the method.
+        key: the setting, dots between levels.
+        values: per results folder, the values that its edits have.
+    """
+
+    method: str
+    key: str
+    values: dict[str, str]
+
+
+def differences(folders: Sequence[ResultsFolder]) -> list[Difference]:
+    """What differs in configuration, versions and weights among the edits of one method, in and across folders."""
+    found = []
+    for method in sorted({variant for folder in folders for variant in folder.table["variant"]}):
+        values: dict[str, dict[str, set[str]]] = {}
+        for folder in folders:
+            for edit in folder.edits:
+                if variant_of(edit.record["label"], edit.record["seed"]) == method:
+                    for key, value in provenance(edit).items():
+                        values.setdefault(key, {}).setdefault(folder.name, set()).add(value)
+        folders_of_method = [folder.name for folder in folders if (folder.table["variant"] == method).any()]
+        for key, by_folder in sorted(values.items()):
+            # A key that some folder does not have at all differs as well.
+            sets = [frozenset(by_folder.get(name, {"(not there)"})) for name in folders_of_method]
+            if len(set(sets)) > 1 or len(sets[0]) > 1:
+                shown = {name: _listing(part) for name, part in zip(folders_of_method, sets, strict=True)}
+                found.append(Difference(method, key, shown))
+    return found
+
+
+def provenance(edit: Edit) -> dict[str, str]:
+    """How an edit was made: setting → value as text, nested keys joined by dots."""
+    flat: dict[str, str] = {}
+    for source in SOURCES:
+        _flatten(source, edit.record.get(source), flat)
+    return {key: value for key, value in flat.items() if not key.startswith(IRRELEVANT)}
+
+
+def measured_ways(folders: Sequence[ResultsFolder]) -> dict[str, dict[str, set[str]]]:
+    """Per metric, the ways in which it was measured, and the `method @ folder` that each way was used for.
+
+    The seed of the features' noise is the edit's own and is left out.
+    """
+    ways: dict[str, dict[str, set[str]]] = {}
+    for folder in folders:
+        for edit in folder.edits:
+            user = f"{variant_of(edit.record['label'], edit.record['seed'])} @ {folder.name}"
+            for name, way in _measured_by(edit).items():
+                ways.setdefault(name, {}).setdefault(re.sub(r" seed=\d+$", "", way), set()).add(user)
+    return ways
+
+
+def incomparable_metrics(folders: Sequence[ResultsFolder]) -> list[str]:
+    """Names of the metrics that were measured in more than one way, in the order of the tables."""
+    ways = measured_ways(folders)
+    return [metric.name for metric in METRICS if len(ways.get(metric.name, {})) > 1]
+
+
+def notices(folders: Sequence[ResultsFolder], table: pd.DataFrame) -> list[str]:
+    """What a reader of means must know: failures, unequal samples, metrics measured in several ways or not at all.
+
+    Args:
+        folders: the results folders.
+        table: the rows that the means are made from; see `evaluation.collect.edits_frame`.
+    """
+    found = []
+    failed = table[table["status"] == "failed"].groupby("variant").size()
+    found += [f"{name}: {count} of {(table['variant'] == name).sum()} edits failed." for name, count in failed.items()]
+    sets = {name: frozenset(part["sample"]) for name, part in table.groupby("variant")}
+    if len(set(sets.values())) > 1:
+        counts = ", ".join(f"{name} {len(names)}" for name, names in sets.items())
+        found.append(
+            f"The methods were run on different samples ({counts}; {len(frozenset.intersection(*sets.values()))} in "
+            "common). Each mean is over the method's own samples; only the paired comparison is on common ones."
+        )
+    done = table[table["status"] == "done"]
+    for metric in METRICS:
+        if metric.name in done and done[metric.name].notna().any():
+            unmeasured = [name for name, part in done.groupby("variant") if part[metric.name].isna().all()]
+            if unmeasured:
+                found.append(f"{metric.label}: no value at all for {', '.join(map(str, unmeasured))}.")
+    for name in incomparable_metrics(folders):
+        ways = "; ".join(f"{way} ({', '.join(sorted(users))})" for way, users in measured_ways(folders)[name].items())
+        found.append(f"{name} was measured in different ways and is left out of comparisons: {ways}.")
+    return found
+
+
+def _measured_by(edit: Edit) -> dict[str, str]:
+    try:
+        entries = json.loads((edit.folder / "metrics.json").read_text(encoding="utf-8"))["metrics"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return {name: entry["measured_by"] for name, entry in entries.items()}
+
+
+def _flatten(prefix: str, value: Any, flat: dict[str, str]) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _flatten(f"{prefix}.{key}", inner, flat)
+    else:
+        flat[prefix] = value if isinstance(value, str) else json.dumps(value)
+
+
+def _listing(values: frozenset[str]) -> str:
+    shown = sorted(values)
+    more = f", … ({len(shown)} values)" if len(shown) > SHOWN_VALUES else ""
+    return ", ".join(shown[:SHOWN_VALUES]) + more

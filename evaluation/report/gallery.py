@@ -1,0 +1,148 @@
+"""The data behind the report's gallery: small pictures, trajectories, values and records of every edit."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from evaluation.catalogue import COSTS, METRICS
+from evaluation.collect import ResultsFolder
+from evaluation.styles import Style
+from rotationbench.datasets import open_dataset
+from rotationbench.results import SAMPLES, Edit
+from rotationbench.sample import DragSample
+
+TRAJECTORY_POINTS = 40
+"""Places of a handle that are drawn at most; longer ways are thinned out."""
+WEBP_QUALITY = 82
+SHARED = ("config", "versions", "identity")
+"""Parts of a record that most edits have in common; each different one is stored once."""
+NOT_SHOWN = ("trajectory", "distance_left", *SHARED)
+
+
+def gallery_data(
+    folders: Sequence[ResultsFolder], table: pd.DataFrame, styles: dict[str, Style], side: int
+) -> dict[str, Any]:
+    """Everything that the gallery shows, ready for JSON.
+
+    Args:
+        folders: the results folders.
+        table: one row per edit, in the order of the folders' edits, with `folder` and `variant`.
+        styles: by method.
+        side: pixels of the pictures' long side at most; smaller pictures keep their size.
+
+    Returns:
+        `methods`, `metrics`, `samples`, `shared` and `edits`. Coordinates are fractions of the picture's sides.
+    """
+    samples: dict[tuple[str, str], int] = {}
+    sample_entries: list[dict[str, Any]] = []
+    shared: dict[str, int] = {}
+    measured = [metric for metric in (*METRICS, *COSTS) if metric.name in table and table[metric.name].notna().any()]
+    edits = []
+    rows = iter(table.to_dict("records"))
+    for folder in folders:
+        dataset = open_dataset(folder.root / SAMPLES, "rotationbench")
+        for edit in folder.edits:
+            row, name = next(rows), edit.record["sample"]["name"]
+            key = (folder.name, name)
+            if key not in samples:
+                samples[key] = len(sample_entries)
+                sample_entries.append(_sample_entry(name, dataset[name] if name in dataset.names else None, side))
+            edits.append(
+                {
+                    "method": list(styles).index(row["variant"]),
+                    "sample": samples[key],
+                    "folder": folder.name,
+                    "path": str(edit.folder.relative_to(folder.root)),
+                    "seed": edit.record["seed"],
+                    "status": edit.record["status"],
+                    "split": edit.record["sample"]["split"],
+                    "category": edit.record["sample"]["category"],
+                    "angle": edit.record["sample"]["angle"],
+                    "bin": row["angle_bin"] if isinstance(row["angle_bin"], str) else None,
+                    "image": _data_uri(edit.folder / "edited.png", side) if edit.done else None,
+                    "trajectory": _trajectory(edit),
+                    "axis": _fractions(edit.record["axis"], edit.record["sample"]),
+                    "values": {metric.name: _json_number(row[metric.name]) for metric in measured},
+                    "record": {key: value for key, value in edit.record.items() if key not in NOT_SHOWN},
+                    "shared": {part: _store(shared, edit.record.get(part)) for part in SHARED},
+                }
+            )
+    return {
+        "methods": [{"name": name, "colour": style.colour} for name, style in styles.items()],
+        "metrics": [
+            {"name": metric.name, "title": metric.title, "better": metric.better, "digits": metric.digits}
+            for metric in measured
+        ],
+        "samples": sample_entries,
+        "shared": [json.loads(text) for text in shared],
+        "edits": edits,
+    }
+
+
+def small_picture(picture: Image.Image, side: int) -> str:
+    """A picture as a WebP data URI, its long side at most `side` pixels."""
+    picture = picture.convert("RGB")
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=WEBP_QUALITY)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _sample_entry(name: str, sample: DragSample | None, side: int) -> dict[str, Any]:
+    if sample is None:
+        return {"name": name, "prompt": "", "size": None, "image": None, "target": None, "sources": [], "targets": []}
+    size = {"width": sample.size[1], "height": sample.size[0]}
+    return {
+        "name": name,
+        "prompt": sample.prompt,
+        "size": [size["width"], size["height"]],
+        "image": small_picture(Image.fromarray(sample.image), side),
+        "target": None if sample.target is None else small_picture(Image.fromarray(sample.target), side),
+        "sources": _fractions(sample.sources.xy.tolist(), size),
+        "targets": _fractions(sample.targets.xy.tolist(), size),
+    }
+
+
+def _data_uri(path: Path, side: int) -> str:
+    with Image.open(path) as picture:
+        return small_picture(picture, side)
+
+
+def _trajectory(edit: Edit) -> list[list[list[float]]]:
+    """Per handle its places in order of time."""
+    steps = edit.record["trajectory"]
+    if not steps:
+        return []
+    chosen = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), TRAJECTORY_POINTS)).round().astype(int))
+    ways = np.array([steps[index] for index in chosen], dtype=np.float64).transpose(1, 0, 2)
+    return [_fractions(way.tolist(), edit.record["sample"]) for way in ways]
+
+
+def _fractions(points: Sequence[Sequence[float]] | None, size: dict[str, Any]) -> list[list[float]]:
+    """Centres of pixels as fractions of the picture's sides."""
+    if points is None or size["width"] is None:
+        return []
+    return [[round((x + 0.5) / size["width"], 4), round((y + 0.5) / size["height"], 4)] for x, y in points]
+
+
+def _json_number(value: float) -> float | str | None:
+    """JSON has neither NaN nor infinity."""
+    if math.isnan(value):
+        return None
+    return "inf" if math.isinf(value) else round(float(value), 5)
+
+
+def _store(shared: dict[str, int], part: Any) -> int | None:
+    if part is None:
+        return None
+    return shared.setdefault(json.dumps(part, sort_keys=True), len(shared))
