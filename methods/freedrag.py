@@ -125,8 +125,12 @@ class FreeDrag(LatentSettings):
 
     def resolved_variant(self) -> Variant:
         """The variant, with the settings that replace its defaults."""
-        given = {"l_expected": self.l_expected, "d_max": self.d_max}
-        return replace(VARIANTS[self.variant], **{name: value for name, value in given.items() if value is not None})
+        variant = VARIANTS[self.variant]
+        return replace(
+            variant,
+            l_expected=variant.l_expected if self.l_expected is None else self.l_expected,
+            d_max=variant.d_max if self.d_max is None else self.d_max,
+        )
 
     def edit(
         self, core: StableDiffusion, sample: DragSample, *, seed: int = 0, progress: Progress = no_progress
