@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rotationbench.files import sha256_of_file, whole_file, write_image, write_json
+
+
+def test_a_file_appears_whole_or_stays_as_it_was(tmp_path):
+    path = tmp_path / "deep" / "file.txt"
+    with whole_file(path) as temporary:
+        temporary.write_text("first")
+        assert not path.exists()
+    with pytest.raises(RuntimeError, match="midway"), whole_file(path) as temporary:
+        temporary.write_text("second, but")
+        raise RuntimeError("midway")
+    assert path.read_text() == "first"
+    assert [file.name for file in path.parent.iterdir()] == ["file.txt"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_json_holds_text_as_it_is_and_no_number_it_has_no_name_for(tmp_path):
+    write_json(tmp_path / "a.json", {"prompt": "Käfer", "n": [1, 2.5]})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"prompt": "Käfer", "n": [1, 2.5]}
+    assert "Käfer" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="JSON"):
+            write_json(tmp_path / "b.json", value)
+    assert not (tmp_path / "b.json").exists()
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 3), (5, 7)])
+def test_pictures_come_back_as_written(tmp_path, shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    write_image(tmp_path / "a.png", image)
+    with Image.open(tmp_path / "a.png") as read:
+        np.testing.assert_array_equal(np.array(read), image)
+
+
+def test_hashes_are_those_of_the_bytes(tmp_path):
+    (tmp_path / "a").write_bytes(b"rotation")
+    assert sha256_of_file(tmp_path / "a") == hashlib.sha256(b"rotation").hexdigest()
