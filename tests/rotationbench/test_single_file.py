@@ -30,7 +30,7 @@ OUTER = {
 
 
 def unet_block(path: list[str]) -> str:
-    """The original name of a block's part, such as `input_blocks.4.1`, for a path such as down_blocks.1.attentions.0."""
+    """The original name of a block's part: `input_blocks.4.1` for the path of down_blocks.1.attentions.0."""
     side, block, kind, index = path[0], int(path[1]), path[2], int(path[3])
     if side == "down_blocks":
         # Three entries per level: two layers and the downsampler; the first entry of all is conv_in.
@@ -116,5 +116,5 @@ def test_a_single_file_is_the_same_model(single_file):
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
     file = tmp_path / "broken.safetensors"
     file.write_bytes(b"nothing")
-    with pytest.raises(CheckpointError, match="broken.safetensors"):
+    with pytest.raises(CheckpointError, match=r"broken\.safetensors"):
         StableDiffusion.from_pretrained(str(file), device="cpu", single_file_config=str(CHECKPOINT))
