@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field, is_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from hydra.utils import get_class
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -127,12 +127,12 @@ def build_method(config: dict[str, Any]) -> DragMethod:
     settings = {key: value for key, value in config.items() if key not in ("_target_", "name")}
     target = config.get("_target_")
     try:
-        method: Any = get_class(str(target))
+        method = get_class(str(target))
     except Exception as error:
         raise ConfigError(f"method._target_: expected the path of a class, got {target!r}: {error}") from error
     if not is_dataclass(method) or not hasattr(method, "edit") or not hasattr(method, "version"):
         raise ConfigError(f"method._target_: expected a dataclass with `edit` and `version`, got {target}.")
-    return validated(method, settings, where="method")
+    return cast(DragMethod, validated(cast(type, method), settings, where="method"))
 
 
 def build_core(
