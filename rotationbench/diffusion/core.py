@@ -19,10 +19,11 @@ from rotationbench.diffusion.ddim import ddim_step
 from rotationbench.diffusion.features import capture_features
 from rotationbench.diffusion.loading import Components, hash_weights, load_components
 from rotationbench.diffusion.lora import ADAPTER, LoraSettings, lora_attached
-from rotationbench.errors import ConfigError
+from rotationbench.errors import CheckpointError, ConfigError
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 ATTENTION_KERNELS = ("sdpa", "unfused")
+PREDICTION_TYPES = ("epsilon", "v_prediction")
 FP16_LOSS_SCALE = 2.0**12
 """Losses are multiplied by this before a backward pass in fp16, whose small gradients would otherwise become zero."""
 
@@ -60,6 +61,11 @@ class StableDiffusion:
     ) -> None:
         if attention not in ATTENTION_KERNELS:
             raise ConfigError(f"model.attention: expected one of {', '.join(ATTENTION_KERNELS)}, got {attention!r}.")
+        self.prediction_type = components.scheduler_config.get("prediction_type", "epsilon")
+        if self.prediction_type not in PREDICTION_TYPES:
+            raise CheckpointError(
+                f"scheduler: expected prediction_type {' or '.join(PREDICTION_TYPES)}, got {self.prediction_type!r}."
+            )
         if not 1 <= num_inference_steps <= 1000:
             raise ConfigError(f"model.num_inference_steps: expected 1 to 1000, got {num_inference_steps}.")
         self.device, self.dtype = device, dtype
@@ -80,7 +86,6 @@ class StableDiffusion:
             set_alpha_to_one=False,
             steps_offset=1,
             timestep_spacing="leading",
-            prediction_type=self.scheduler_config.get("prediction_type", "epsilon"),
         )
         self.scheduler.set_timesteps(num_inference_steps)
         self.num_inference_steps = num_inference_steps
@@ -200,14 +205,14 @@ class StableDiffusion:
     # --- the UNet -----------------------------------------------------------------------------------------------
 
     def noise(self, latents: torch.Tensor, timestep: torch.Tensor | int, context: torch.Tensor) -> torch.Tensor:
-        """Predicted noise ε `(B, 4, h, w)`.
+        """Predicted noise ε `(B, 4, h, w)`; what models of velocity predict is converted.
 
         Args:
             latents: `(B, 4, h, w)`.
             timestep: one number, or `(B,)`.
             context: text embeddings `(1, 77, C)` or `(B, 77, C)`.
         """
-        return self._evaluate(latents, timestep, context).to(torch.float32)
+        return self._as_noise(self._evaluate(latents, timestep, context), latents, timestep)
 
     def features(
         self, latents: torch.Tensor, timestep: torch.Tensor | int, context: torch.Tensor, index: int
@@ -232,8 +237,16 @@ class StableDiffusion:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Predicted noise and the features of one block from a single evaluation; see `noise` and `features`."""
         with capture_features(self.unet, index, stop=False) as captured:
-            noise = self._evaluate(latents, timestep, context)
-        return noise.to(torch.float32), captured.take().to(torch.float32)
+            predicted = self._evaluate(latents, timestep, context)
+        return self._as_noise(predicted, latents, timestep), captured.take().to(torch.float32)
+
+    def _as_noise(self, predicted: torch.Tensor, latents: torch.Tensor, timestep: torch.Tensor | int) -> torch.Tensor:
+        predicted = predicted.to(torch.float32)
+        if self.prediction_type == "epsilon":
+            return predicted
+        # v = √ᾱ·ε − √(1 − ᾱ)·x0 (Salimans and Ho, arXiv 2202.00512, appendix D).
+        alpha = self.alphas[timestep].view(-1, 1, 1, 1)
+        return alpha.sqrt() * predicted + (1 - alpha).sqrt() * latents
 
     def _evaluate(self, latents: torch.Tensor, timestep: torch.Tensor | int, context: torch.Tensor) -> torch.Tensor:
         batch = latents.shape[0]

@@ -77,6 +77,18 @@ def test_features_stop_early_and_agree_with_a_whole_pass(core, image):
         core.features(latents, 301, context, 5)
 
 
+def test_a_model_of_velocity_gives_the_noise(core, image):
+    latents, context = core.encode(image), core.embed(PROMPT)
+    timesteps = torch.tensor([1, 501])
+    core.prediction_type = "v_prediction"
+    with torch.no_grad():
+        velocity = core.unet(latents.repeat(2, 1, 1, 1), timesteps, context.repeat(2, 1, 1)).sample
+        noise = core.noise(latents.repeat(2, 1, 1, 1), timesteps, context)
+    alpha = core.alphas[timesteps].view(-1, 1, 1, 1)
+    x0 = alpha.sqrt() * latents - (1 - alpha).sqrt() * velocity
+    torch.testing.assert_close(alpha.sqrt() * x0 + (1 - alpha).sqrt() * noise, latents.repeat(2, 1, 1, 1))
+
+
 def test_mutual_self_attention_lends_the_first_picture_to_the_second(core):
     generator = torch.Generator().manual_seed(0)
     first, second = torch.randn(2, 1, 4, 16, 16, generator=generator)
