@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -46,7 +47,11 @@ def download_hpatches(root: Path, url: str = ARCHIVE_URL) -> None:
                 f"folder `{RELEASE_FOLDER}` on this machine and name it: data=hpatches data.root=<folder>."
             ]
         ) from error
-    _unpack(archive, root)
+    try:
+        _unpack(archive, root)
+    except DatasetError:
+        archive.unlink()
+        raise
     archive.unlink()
 
 
@@ -98,8 +103,7 @@ def _unpack(archive: Path, root: Path) -> None:
                     temporary.open("wb") as target,
                 ):
                     shutil.copyfileobj(source, target)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-        archive.unlink()
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DatasetError(
-            [f"{archive}: expected a zip archive, got: {error}. It has been removed; run the command again."]
+            [f"{archive}: expected a zip archive, got: {error}. It has been removed; the next call fetches it again."]
         ) from error

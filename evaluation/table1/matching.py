@@ -33,30 +33,32 @@ def mutual_nearest(
         raise ValueError(f"Expected a metric out of {', '.join(METRICS)}, got {metric!r}.")
     if first.ndim != 3 or second.ndim != 2 or first.shape[2] != second.shape[1]:
         raise ValueError(f"Expected (V, N, D) and (M, D), got {tuple(first.shape)} and {tuple(second.shape)}.")
-    views, count, _ = first.shape
+    views, count, depth = first.shape
     if count == 0 or len(second) == 0:
         return torch.zeros((0, 2), dtype=torch.long, device=first.device)
     if metric == "cosine":
+        # For unit vectors, the order of distances is that of cosines.
         first, second = F.normalize(first, dim=-1), F.normalize(second, dim=-1)
-    # −|a − b|² = 2ab − |a|² − |b|²; for unit vectors the order is that of the cosine.
-    first_norms, second_norms = first.square().sum(dim=-1), second.square().sum(dim=-1)
-    forward = torch.empty(count, dtype=torch.long, device=first.device)
-    backward = torch.zeros(len(second), dtype=torch.long, device=first.device)
-    nearest = first.new_full((len(second),), -torch.inf)
-    rows = max(1, BLOCK_VALUES // (views * len(second)))
-    for start in range(0, count, rows):
-        block = slice(start, min(start + rows, count))
-        similarity = 2 * first[:, block] @ second.T - first_norms[:, block, None] - second_norms
-        if visible is not None:
-            similarity = similarity.masked_fill(~visible[:, block, None], -torch.inf)
-        similarity = similarity.amax(dim=0)
-        forward[block] = similarity.argmax(dim=1)
-        value, index = similarity.max(dim=0)
-        nearer = value > nearest
-        nearest = torch.where(nearer, value, nearest)
-        backward = torch.where(nearer, index + start, backward)
+    hidden = torch.zeros(views, count, dtype=torch.bool, device=first.device) if visible is None else ~visible
+    all_views = first.reshape(-1, depth)
+    distance, nearest = _nearest(all_views, second, hidden.new_zeros(len(second)))
+    _, nearest_view = _nearest(second, all_views, hidden.reshape(-1))
+    view = distance.reshape(views, count).masked_fill(hidden, torch.inf).argmin(dim=0, keepdim=True)
+    forward = nearest.reshape(views, count).gather(0, view)[0]
     indices = torch.arange(count, device=first.device)
-    mutual = backward[forward] == indices
-    if visible is not None:
-        mutual &= visible.any(dim=0)
+    mutual = (nearest_view[forward] % count == indices) & ~hidden.all(dim=0)
     return torch.stack([indices[mutual], forward[mutual]], dim=1)
+
+
+def _nearest(
+    queries: torch.Tensor, candidates: torch.Tensor, hidden: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Squared distance to and index of the nearest of `candidates` `(C, D)` not `hidden` `(C,)`, for each query."""
+    norms = candidates.square().sum(dim=1).masked_fill(hidden, torch.inf)
+    values, indices = [], []
+    for block in queries.split(max(1, BLOCK_VALUES // len(candidates))):
+        # |q − c|² = |q|² − (2qc − |c|²), whose first part decides nothing.
+        value, index = torch.addmm(norms, block, candidates.T, beta=-1, alpha=2).max(dim=1)
+        values.append(value)
+        indices.append(index)
+    return queries.square().sum(dim=1) - torch.cat(values), torch.cat(indices)

@@ -28,7 +28,7 @@ class Sift:
     parallel: ClassVar[bool] = True
     metric: ClassVar[str] = "l2"
 
-    max_keypoints: int = 2000
+    max_keypoints: int = 1000
     contrast_threshold: float = 0.01
     root: bool = False
     estimator: Estimator = field(default_factory=Estimator)
