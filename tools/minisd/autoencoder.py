@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 from diffusers.models.resnet import ResnetBlock2D
+from stlpips_pytorch import stlpips
 from torch import nn
 from torch.nn import functional
 
@@ -91,7 +92,7 @@ def _constants(width: int) -> slice:
 
 
 def _spread_colours(convolution: nn.Conv2d, width: int) -> None:
-    """Inputs 0..2 to channels 0..2 and, negated, to 3..5; of the first `width` channels, half the rest are constants."""
+    """Inputs 0..2 to channels 0..2 and, negated, to 3..5; half the rest of the first `width` channels are constants."""
     convolution.weight[:6] = 0
     nn.init.zeros_(convolution.bias)
     for colour in range(3):
@@ -123,8 +124,6 @@ class PerceptualLoss(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from stlpips_pytorch import stlpips
-
         self.network = stlpips.LPIPS(net="alex", variant="shift_tolerant", verbose=False).eval().requires_grad_(False)
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -169,9 +168,7 @@ def train_autoencoder(
     progress = Progress("autoencoder", step, settings.steps, minutes)
     for batch, _ in batches(pictures, settings.batch, recipe.workers):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(
-                step, settings.learning_rate, settings.warmup, settings.decay, settings.steps
-            )
+            group["lr"] = learning_rate(step, settings.learning_rate, settings.warmup, settings.decay, settings.steps)
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         noise = torch.randn(len(batch), settings.latent_channels, cells, cells, generator=generator)
         with autocast(device):

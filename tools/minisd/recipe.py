@@ -48,7 +48,7 @@ class AutoencoderRecipe:
     channels: tuple[int, ...] = (16, 32, 64)
     layers_per_block: int = 1
     latent_channels: int = 4
-    norm_groups: int = 8
+    norm_groups: int = 1
     mid_attention: bool = False
     crop: int = 64
     batch: int = 8
@@ -70,26 +70,64 @@ class DenoiserRecipe:
         text_width: width of the text encoder and of the UNet's cross-attention.
         vocabulary: size of the tokenizer's vocabulary, the byte alphabet and both special tokens included.
         bank: number of pictures whose latents are stored and trained on.
+        crop: side of the squares of latent cells that the first `crop_steps` steps see; cheaper than whole latents.
         snr_gamma: min-SNR weighting (Hang et al., 2303.09556); 0 weights all timesteps alike.
         empty_share: share of the captions replaced by the empty prompt.
     """
 
-    channels: tuple[int, int, int, int] = (32, 64, 128, 192)
-    heads: tuple[int, int, int, int] = (1, 1, 2, 4)
+    channels: tuple[int, int, int, int] = (32, 48, 64, 96)
+    heads: tuple[int, int, int, int] = (1, 1, 2, 2)
     norm_groups: int = 8
     text_width: int = 96
     text_layers: int = 2
     text_heads: int = 4
-    vocabulary: int = 1024
-    bank: int = 12000
+    vocabulary: int = 1536
+    bank: int = 4096
     batch: int = 8
+    crop: int = 24
+    crop_steps: int = 0
     steps: int = 20000
     learning_rate: float = 1e-3
     warmup: int = 200
     decay: int = 5000
     snr_gamma: float = 5.0
     empty_share: float = 0.1
-    ema: float = 0.999
+    ema: float = 0.998
+
+
+@dataclass
+class EvaluationRecipe:
+    """What `evaluate` measures, and how often.
+
+    Args:
+        compositions: pictures for the autoencoder.
+        inversions: pictures that are inverted.
+        pairs: pairs of pictures for correspondence.
+        drags: rotations that are dragged.
+        samples: text-to-picture samples.
+        inference_steps: S, DDIM steps from pure noise to the picture.
+        strength: inversion strength.
+        drag_steps: step limit of the drag methods.
+        lora_steps: LoRA steps of the drag methods; 0 drags without one.
+        dift_timestep: noise level at which features are read.
+        dift_block: up block, counted from 0, whose features are read.
+        ensemble: noise draws that features are averaged over.
+        guidance: guidance scale of the samples.
+    """
+
+    compositions: int = 200
+    inversions: int = 48
+    pairs: int = 200
+    drags: int = 12
+    samples: int = 64
+    inference_steps: int = 20
+    strength: float = 0.75
+    drag_steps: int = 40
+    lora_steps: int = 20
+    dift_timestep: int = 261
+    dift_block: int = 1
+    ensemble: int = 4
+    guidance: float = 3.0
 
 
 @dataclass
@@ -99,6 +137,7 @@ class Recipe:
     composition: Composition = field(default_factory=Composition)
     autoencoder: AutoencoderRecipe = field(default_factory=AutoencoderRecipe)
     denoiser: DenoiserRecipe = field(default_factory=DenoiserRecipe)
+    evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
     seed: int = 0
     workers: int = 0
     save_every: int = 500
@@ -135,7 +174,9 @@ def load_recipe(preset: str, overrides: Sequence[str] = ()) -> Recipe:
         names = ", ".join(sorted(file.stem for file in PRESETS.glob("*.yaml")))
         raise ConfigError(f"{path}: no such preset. Expected one of {names}, or the path of a YAML file.")
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(Recipe), OmegaConf.load(path), OmegaConf.from_dotlist([*overrides]))
+        merged = OmegaConf.merge(
+            OmegaConf.structured(Recipe), OmegaConf.load(path), OmegaConf.from_dotlist([*overrides])
+        )
         recipe = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{path}: {error}") from error

@@ -96,7 +96,9 @@ def fetch(cache: Path) -> Path:
             subprocess.run(command, check=True, capture_output=True, text=True)
         except (OSError, subprocess.CalledProcessError) as error:
             detail = getattr(error, "stderr", "") or str(error)
-            raise MissingWeightsError(f"`{' '.join(command)}` failed; npm and a network are needed: {detail}") from error
+            raise MissingWeightsError(
+                f"`{' '.join(command)}` failed; npm and a network are needed: {detail}"
+            ) from error
         (archive,) = Path(folder).glob("*.tgz")
         found = hashlib.sha256(archive.read_bytes()).hexdigest()
         if found != ARCHIVE_SHA256:
@@ -108,7 +110,7 @@ def fetch(cache: Path) -> Path:
 
 
 def single_codepoints(assets: Path) -> dict[str, Path]:
-    """The pictures that stand for one codepoint alone, by codepoint; skin tones, flags and joined emoji are left out."""
+    """The pictures that stand for one codepoint alone, by codepoint; no skin tones, flags and joined emoji."""
     pictures: dict[str, Path] = {}
     for path in sorted(assets.glob("*.webp")):
         points = [point for point in path.stem.split("-") if point != "fe0f"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -47,6 +48,4 @@ def build_tokenizer(names: Sequence[str], vocabulary: int) -> CLIPTokenizer:
 
 def _merges(tokenizer: Tokenizer) -> list[list[str]]:
     """The learnt merges in order of their priority."""
-    import json
-
     return json.loads(tokenizer.to_str())["model"]["merges"]

@@ -17,6 +17,20 @@ from rotationbench.errors import CheckpointError
 from rotationbench.files import whole_file
 from tools.minisd.recipe import Recipe
 
+# Settings that decide the shapes of the weights; all others may change between two parts of a training.
+ARCHITECTURE = {
+    "channels",
+    "layers_per_block",
+    "latent_channels",
+    "mid_attention",
+    "norm_groups",
+    "heads",
+    "text_width",
+    "text_layers",
+    "text_heads",
+    "vocabulary",
+}
+
 
 def learning_rate(step: int, peak: float, warmup: int, decay: int, steps: int) -> float:
     """Linear warm-up over `warmup` steps, then `peak`, then linear decay to 2 % of it over the last `decay` steps."""
@@ -26,7 +40,7 @@ def learning_rate(step: int, peak: float, warmup: int, decay: int, steps: int) -
 
 
 class Average:
-    """An exponential moving average of a module's weights; young averages forget faster, so that early ones are fair."""
+    """An exponential moving average of a module's weights; a young one forgets faster, so that it is fair early on."""
 
     def __init__(self, module: torch.nn.Module, decay: float) -> None:
         self.decay = decay
@@ -76,10 +90,9 @@ def load_state(path: Path, part: str, recipe: Recipe, **parts: Any) -> int:
     if not path.is_file():
         return 0
     content = torch.load(path, map_location="cpu", weights_only=True)
-    schedule = {"steps", "decay", "learning_rate", "warmup"}
     theirs, ours = content["recipe"][part], recipe.as_dict()[part]
     assert isinstance(ours, dict)
-    differing = sorted(key for key in ours if key not in schedule and theirs.get(key) != ours[key])
+    differing = sorted(key for key in ours.keys() & ARCHITECTURE if theirs.get(key) != ours[key])
     if differing:
         raise CheckpointError(f"{path}: was trained with another {part} recipe (differs in {', '.join(differing)}).")
     for name, value in parts.items():

@@ -1,0 +1,72 @@
+"""Writing the trained parts as a checkpoint folder that diffusers loads."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from rotationbench.files import write_json
+from tools.minisd.autoencoder import load_autoencoder
+from tools.minisd.denoiser import build_scheduler, load_denoiser, open_bank, recipe_tokenizer
+from tools.minisd.recipe import Recipe
+from tools.minisd.sprites import PACKAGE, VERSION, Sprite
+
+README = """# MiniSD
+
+A small text-to-picture model in the layout of Stable Diffusion 1.5, for demonstrations and tests without a network
+or a GPU. It draws {side}² pictures of {objects} kinds of objects on simple backgrounds and is no use beyond that.
+
+Trained for {steps} denoiser steps of {batch} pictures by `python -m tools.minisd`; `recipe.json` holds the settings.
+
+The weights are published under this repository's licence. They were trained on composed pictures of the emoji in the
+npm package `{package}` {version} (Microsoft's Fluent Emoji, MIT licence, © Microsoft Corporation) on procedural
+backgrounds, textures and photographs from scikit-image and scikit-learn; no part of them is stored here.
+"""
+
+
+def export(recipe: Recipe, sprites: Sequence[Sprite], run: Path, folder: Path) -> None:
+    """Write `folder` in diffusers layout: averaged weights in float16 as safetensors, settings and a README.
+
+    An existing checkpoint in `folder` is replaced only after the new one is complete.
+    """
+    bank = open_bank(run)
+    tokenizer = recipe_tokenizer(recipe, sprites)
+    denoiser, steps = load_denoiser(recipe, tokenizer, run)
+    autoencoder = load_autoencoder(recipe, run, torch.device("cpu"))
+    autoencoder.register_to_config(scaling_factor=bank.scaling_factor, force_upcast=False)
+    pipeline = StableDiffusionPipeline(
+        vae=autoencoder,
+        text_encoder=denoiser.text_encoder,
+        tokenizer=tokenizer,
+        unet=denoiser.unet,
+        scheduler=build_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).to(dtype=torch.float16)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".minisd-") as staging:
+        complete = Path(staging) / "checkpoint"
+        pipeline.save_pretrained(complete, safe_serialization=True)
+        # The files of the slow CLIP tokenizer, which older versions of transformers look for.
+        tokenizer.backend_tokenizer.model.save(str(complete / "tokenizer"))
+        write_json(complete / "recipe.json", recipe.as_dict())
+        (complete / "README.md").write_text(
+            README.format(
+                side=recipe.composition.side,
+                objects=len(sprites),
+                steps=steps,
+                batch=recipe.denoiser.batch,
+                package=PACKAGE,
+                version=VERSION,
+            ),
+            encoding="utf-8",
+        )
+        if folder.exists():
+            folder.rename(Path(staging) / "replaced")
+        shutil.move(complete, folder)
