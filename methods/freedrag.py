@@ -375,5 +375,5 @@ def update_template(
         settled: a settled handle takes the features as they are.
     """
     steepness, middle = math.log(9) / (0.6 * l_expected), 0.2 * l_expected
-    weight = 1.0 if settled else 1 / (1 + math.exp(steepness * (loss_end - middle)))
+    weight = 1.0 if settled else float(torch.sigmoid(torch.tensor(steepness * (middle - loss_end))))
     return weight * features + (1 - weight) * template

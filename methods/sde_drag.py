@@ -131,7 +131,6 @@ class SdeDrag:
             trace={
                 "init_latent": init_latent.cpu(),
                 "latents": torch.cat([init_latent[:0], *latents[1:]]).cpu(),
-                "edited": edited.cpu(),
             },
         )
 
