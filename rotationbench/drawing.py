@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ SHADE = 0.45
 """Brightness of what may not change."""
 
 SMALLEST_FIGURE = 512
-"""Figures are drawn at a whole multiple of the picture's size with at least this long side, so that marks stay sharp."""
+"""Small pictures are drawn at a whole multiple of their size with at least this long side, so that marks stay sharp."""
 GAP = 8
 BACKGROUND: Colour = (255, 255, 255)
 INK: Colour = (25, 25, 25)
@@ -211,4 +212,4 @@ class _Pen:
 
     def path(self, points: np.ndarray) -> None:
         """A line through all points."""
-        self._twice(list(zip(points[:-1], points[1:], strict=True)), PATH)
+        self._twice(list(pairwise(points)), PATH)

@@ -68,6 +68,10 @@ class Dataset(Sequence[DragSample]):
             raise DatasetError(problems)
         return sample
 
+    def path(self, name: str) -> Path:
+        """The folder of a sample, or the file that lists it."""
+        return self._entries[name].path
+
     def problems(self) -> list[str]:
         """Everything that is wrong with any of the samples; reads all files once."""
         problems = Problems()

@@ -1,0 +1,149 @@
+"""Check samples before they are used or contributed: `python -m rotationbench.datasets.validate PATH`.
+
+Prints every problem of every sample with its file, then a summary; the exit status is 1 when there is a problem.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rotationbench.datasets.dataset import QUICK_LIST, Dataset, open_dataset
+from rotationbench.datasets.formats import FORMATS
+from rotationbench.datasets.index import CHECKSUMS, INDEX, data_files, index_text
+from rotationbench.datasets.reading import Problems
+from rotationbench.errors import DatasetError, RotationBenchError
+from rotationbench.files import sha256_of_file
+from rotationbench.sample import DragSample
+
+TOLERANCE = 2.0
+"""Pixels by which a target may miss the place to which the stated turn leads; points are whole pixels."""
+SAME = 4
+"""Levels of 255 by which the exact result may differ from the picture outside the mask."""
+
+
+def problems_of(root: Path, format: str = "auto") -> tuple[Dataset | None, list[str]]:
+    """The data set below `root`, or None when it cannot be opened, and everything that is wrong with it.
+
+    Beyond what `open_dataset` checks, samples are held to what they say about themselves: targets lie where the stated
+    pivot and angle lead, the exact result equals the picture outside the mask, object masks are not empty; and the
+    root's `index.csv`, `SHA256SUMS` and `quick.txt`, where they exist, agree with the samples.
+
+    Args:
+        root: the folder.
+        format: as in `open_dataset`.
+    """
+    problems = Problems()
+    try:
+        dataset = open_dataset(root, format, check=False)
+    except DatasetError as error:
+        return None, list(error.problems)
+    samples = []
+    for name in dataset.names:
+        try:
+            samples.append(dataset[name])
+        except DatasetError as error:
+            problems.extend(error.problems)
+        else:
+            _check_claims(dataset.path(name), samples[-1], problems)
+    if len(samples) == len(dataset):
+        _check_listings(root, samples, problems)
+    return dataset, problems
+
+
+def _check_claims(folder: Path, sample: DragSample, problems: Problems) -> None:
+    """Note where a sample contradicts its own metadata."""
+    meta, moving = sample.meta, ~sample.is_pivot
+    if meta.pivot is not None and meta.angle is not None:
+        radians = np.deg2rad(meta.angle)
+        turn = np.array([[np.cos(radians), np.sin(radians)], [-np.sin(radians), np.cos(radians)]])
+        led = (sample.sources.xy[moving] - meta.pivot) @ turn + meta.pivot
+        for target, place in zip(sample.targets.xy[moving], led, strict=True):
+            if np.linalg.norm(target - place) > TOLERANCE:
+                expected = f"a target near ({place[0]:.0f}, {place[1]:.0f}), where pivot and angle lead"
+                problems.expected(folder, expected, f"({target[0]:g}, {target[1]:g})")
+    if meta.pivot is not None:
+        for point in sample.sources.xy[~moving]:
+            if np.linalg.norm(point - meta.pivot) > TOLERANCE:
+                expected = f"the pivot pair at the stated pivot ({meta.pivot[0]:g}, {meta.pivot[1]:g})"
+                problems.expected(folder, expected, f"({point[0]:g}, {point[1]:g})")
+    for key, mask in (("object_mask", meta.object_mask), ("object_mask_target", meta.object_mask_target)):
+        if mask is not None and not mask.any():
+            problems.expected(folder, f"something in {key}", "an empty mask")
+    if sample.target is not None and sample.mask is not None:
+        change = np.abs(sample.target.astype(int) - sample.image.astype(int)).max(axis=2)
+        outside = int(((change > SAME) & ~sample.mask).sum())
+        if outside:
+            problems.expected(
+                folder, "an exact result that equals the picture outside the mask", f"{outside} pixels off"
+            )
+
+
+def _check_listings(root: Path, samples: Sequence[DragSample], problems: Problems) -> None:
+    """Note where the files that list the samples disagree with them."""
+    index, checksums, quick = (root / name for name in (INDEX, CHECKSUMS, QUICK_LIST))
+    if index.is_file() and index.read_text(encoding="utf-8") != index_text(samples):
+        problems.note(
+            index, "expected the index of these samples; write it with `python -m rotationbench.datasets.index`."
+        )
+    if checksums.is_file():
+        listed = dict(line.split("  ", 1)[::-1] for line in checksums.read_text(encoding="utf-8").splitlines() if line)
+        present = {path.relative_to(root).as_posix(): path for path in data_files(root)}
+        for name in sorted(listed.keys() | present.keys()):
+            if name not in present:
+                problems.note(root / name, f"expected a file, because {CHECKSUMS} lists it, found none.")
+            elif name not in listed:
+                problems.note(root / name, f"expected a line in {CHECKSUMS}, found none.")
+            elif (digest := sha256_of_file(present[name])) != listed[name]:
+                problems.expected(root / name, f"SHA-256 {listed[name][:12]}…, as {CHECKSUMS} says", f"{digest[:12]}…")
+    if quick.is_file():
+        try:
+            open_dataset(root, subset="quick", check=False)
+        except DatasetError as error:
+            problems.extend(error.problems)
+
+
+def summary(dataset: Dataset) -> str:
+    """What is in the data set, in a few lines."""
+    samples = list(dataset)
+    splits = Counter(sample.meta.split or "no split" for sample in samples)
+    pairs = sum(int((~sample.is_pivot).sum()) for sample in samples)
+    size = sum(path.stat().st_size for path in data_files(dataset.root)) / 1e6
+    return "\n".join(
+        (
+            f"{dataset.root}: {len(samples)} samples ({dataset.form.name})",
+            "  splits: " + ", ".join(f"{name} {count}" for name, count in sorted(splits.items())),
+            f"  pairs that are dragged: {pairs}; samples with a pivot: {sum(s.is_pivot.any() for s in samples)}, "
+            f"without a mask: {sum(s.mask is None for s in samples)}, with an exact result: "
+            f"{sum(s.target is not None for s in samples)}",
+            f"  {size:.1f} MB",
+        )
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check a data set and print what is wrong with it."""
+    parser = argparse.ArgumentParser(description="Check the samples of a data set.")
+    parser.add_argument("root", type=Path, help="folder of the data set, or of one sample")
+    parser.add_argument("--format", default="auto", help=f"auto (default), {', '.join(FORMATS)}")
+    options = parser.parse_args(arguments)
+    try:
+        dataset, problems = problems_of(options.root, options.format)
+    except RotationBenchError as error:
+        print(error)
+        return 1
+    if problems:
+        print(DatasetError(problems))
+        return 1
+    assert dataset is not None
+    print(summary(dataset))
+    print("No problems.")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
