@@ -136,10 +136,10 @@ def configuration(row: Row, options: Options) -> dict[str, Any]:
     return {name: OmegaConf.to_container(config[name], resolve=True) for name in ("method", "model")}
 
 
-def load_core(options: Options, model: ModelConfig) -> StableDiffusion:
-    """A fresh core that keeps no LoRA on disk."""
+def load_core(options: Options, model: ModelConfig, cache_dir: Path | None = None) -> StableDiffusion:
+    """A core for the options; it keeps LoRAs in `cache_dir`, or not at all."""
     if options.model != "sd15-random":
-        return build_core(model, device=options.device, dtype=options.dtype, cache_dir=None)
+        return build_core(model, device=options.device, dtype=options.dtype, cache_dir=cache_dir)
     device = resolve_device(options.device)
     dtype = resolve_dtype(options.dtype, device)
     return StableDiffusion(
@@ -150,6 +150,7 @@ def load_core(options: Options, model: ModelConfig) -> StableDiffusion:
         resolution=model.resolution,
         attention=model.attention,
         compile_unet=model.compile,
+        cache_dir=cache_dir,
     )
 
 
@@ -191,7 +192,6 @@ def measure(name: str, options: Options) -> list[dict[str, Any]]:
                 **columns(core.cost.phases),
             }
         )
-        logging.info("%s, %s: %d drag steps, %.1f s", row.title, sample_name, result.steps, found[-1]["seconds"])
     return found
 
 
@@ -287,11 +287,10 @@ def stacked_bars(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def parse(arguments: Sequence[str] | None = None) -> tuple[Options, list[str], Path]:
-    """The options, the rows and the output folder that the command line asks for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__.splitlines()[0])
+def common_parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """The arguments of everything that measures edits, as `Options` holds them."""
+    parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--model", default="mini", help="mini, sd15-random, or a checkpoint that model=local accepts")
-    parser.add_argument("--methods", nargs="+", default=list(ROWS), choices=list(ROWS), metavar="ROW")
     parser.add_argument("--data", default="data/rotationbench", help="folder of samples")
     parser.add_argument("--samples", nargs="+", help="names; default: the first of the folder")
     parser.add_argument("--limit", type=int, default=2, help="how many samples when none is named")
@@ -303,10 +302,13 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Options, list[str], P
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--metrics", default="fast", help="none, fast, full or one metric")
-    parser.add_argument("--out", type=Path, default=Path("results/cost"), help="folder for table and plot")
-    given = parser.parse_args(arguments)
+    return parser
+
+
+def options_of(given: argparse.Namespace) -> Options:
+    """The options that a command line says, with the names of the samples filled in."""
     samples = given.samples or open_dataset(Path(given.data)).names[: given.limit]
-    options = Options(
+    return Options(
         model=given.model,
         data=given.data,
         samples=tuple(samples),
@@ -319,7 +321,15 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Options, list[str], P
         dtype=given.dtype,
         metrics=given.metrics,
     )
-    return options, given.methods, given.out
+
+
+def parse(arguments: Sequence[str] | None = None) -> tuple[Options, list[str], Path]:
+    """The options, the rows and the output folder that the command line asks for."""
+    parser = common_parser("python -m benchmarks.cost", str(__doc__).splitlines()[0])
+    parser.add_argument("--methods", nargs="+", default=list(ROWS), choices=list(ROWS), metavar="ROW")
+    parser.add_argument("--out", type=Path, default=Path("results/cost"), help="folder for table and plot")
+    given = parser.parse_args(arguments)
+    return options_of(given), given.methods, given.out
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -329,7 +339,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     edits: list[dict[str, Any]] = []
     for name in names:
         with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as fresh:
-            edits += fresh.submit(measure, name, options).result()
+            measured = fresh.submit(measure, name, options).result()
+        logging.info("%s: %.1f s", ROWS[name].title, sum(edit["seconds"] for edit in measured))
+        edits += measured
     frame = pd.DataFrame(edits)
     table = summary(frame)
     text = markdown(table)

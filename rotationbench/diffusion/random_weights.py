@@ -72,7 +72,9 @@ def random_stable_diffusion(dtype: torch.dtype = torch.float32, seed: int = 0) -
             "text_encoder": CLIPTextModel(text_config),
         }
     for module in parts.values():
-        module.to(dtype).eval().requires_grad_(False)
+        if dtype != torch.float32:
+            module.to(dtype)
+        module.eval().requires_grad_(False)
     return Components(**parts, tokenizer=tokenizer, scheduler_config=dict(SCHEDULER))
 
 
