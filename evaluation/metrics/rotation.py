@@ -30,7 +30,11 @@ SCALES = (0.5, 2.0)
 CANDIDATES = range(-180, 180, 15)
 DISTINCT = 30.0
 """Degrees between turns that count as different answers."""
+SHRINK = 4
+"""The turned object's place is first looked for in pictures this many times smaller."""
 WINDOW = (21, 21)
+LEVELS = 1
+"""Of the image pyramid: from further up, the background would be tracked and not the object."""
 PATCH = 15
 ALIKE = 0.7
 """A tracked corner's patches of `PATCH` pixels must correlate by more than this."""
@@ -42,8 +46,8 @@ class Turn:
 
     Args:
         angle: degrees in (−180, 180], positive from +x to +y, which is clockwise on the screen.
-        confidence: between 0 and 1. By SIFT, the share of the matches that agree with the turn; by tracking, the share
-            of the corners that do, less the largest such share among turns at least 30° away.
+        confidence: between 0 and 1: the share of the matches (by tracking, of the corners) that agree with the turn,
+            less the largest share that agrees with another one at least 30° away.
         inliers: correspondences that agree with the turn.
     """
 
@@ -133,10 +137,16 @@ def _turn_by_sift(first: np.ndarray, second: np.ndarray, inside: np.ndarray, all
         return None
     before, after = (np.array(side, np.float32) for side in zip(*sorted(places), strict=True))
     fit = _similarity(before, after)
-    return None if fit is None else Turn(fit[0], float(fit[1].sum() / len(places)), int(fit[1].sum()))
+    if fit is None:
+        return None
+    angle, agree = fit
+    rival = _similarity(before[~agree], after[~agree])
+    against = rival[1].sum() if rival is not None and rotation_error(rival[0], angle) >= DISTINCT else 0
+    return Turn(angle, float((agree.sum() - against) / len(places)), int(agree.sum()))
 
 
 def _turn_by_tracking(first: np.ndarray, second: np.ndarray, inside: np.ndarray, allowed: np.ndarray) -> Turn | None:
+    # Corners, because along an edge nothing can be told apart.
     corners = cv2.goodFeaturesToTrack(first, 200, 0.02, 6, mask=inside, blockSize=7)
     if corners is None or len(corners) < MIN_INLIERS:
         return None
@@ -145,6 +155,7 @@ def _turn_by_tracking(first: np.ndarray, second: np.ndarray, inside: np.ndarray,
     turns = []
     for candidate in CANDIDATES:
         matrix = cv2.getRotationMatrix2D(centre, -candidate, 1.0)
+        matrix[:, 2] += _shift(first, second, inside, matrix)
         turned = cv2.warpAffine(first, matrix, first.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
         start = cv2.transform(corners[None], matrix)[0].astype(np.float32)
         after, found = _track(turned, second, start, allowed)
@@ -158,12 +169,30 @@ def _turn_by_tracking(first: np.ndarray, second: np.ndarray, inside: np.ndarray,
     return Turn(best.angle, best.confidence - max(rivals, default=0.0), best.inliers)
 
 
+def _shift(first: np.ndarray, second: np.ndarray, inside: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Way `(x, y)` from where the object of `first`, turned by `matrix`, is to where `second` resembles it most."""
+    turned = cv2.warpAffine(first, matrix, first.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+    mask = cv2.warpAffine(inside, matrix, inside.shape[::-1], flags=cv2.INTER_NEAREST)
+    turned, second = (
+        cv2.resize(item, None, fx=1 / SHRINK, fy=1 / SHRINK, interpolation=cv2.INTER_AREA) for item in (turned, second)
+    )
+    mask = cv2.resize(mask, turned.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    x, y, width, height = cv2.boundingRect(mask)
+    if width == 0:
+        return np.zeros(2)
+    box = np.s_[y : y + height, x : x + width]
+    likeness = cv2.matchTemplate(second, turned[box], cv2.TM_CCOEFF_NORMED, mask=mask[box])
+    likeness[~np.isfinite(likeness)] = -1
+    found_y, found_x = np.unravel_index(likeness.argmax(), likeness.shape)
+    return SHRINK * np.array([found_x - x, found_y - y], dtype=np.float64)
+
+
 def _track(
     turned: np.ndarray, second: np.ndarray, start: np.ndarray, allowed: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where `start`, `(N, 2)` in `turned`, is in `second`, and bool `(N,)`: there and back again, and alike."""
-    after, ahead, _ = cv2.calcOpticalFlowPyrLK(turned, second, start, start.copy(), winSize=WINDOW)
-    back, behind, _ = cv2.calcOpticalFlowPyrLK(second, turned, after, start.copy(), winSize=WINDOW)
+    after, ahead, _ = cv2.calcOpticalFlowPyrLK(turned, second, start, start.copy(), winSize=WINDOW, maxLevel=LEVELS)
+    back, behind, _ = cv2.calcOpticalFlowPyrLK(second, turned, after, start.copy(), winSize=WINDOW, maxLevel=LEVELS)
     found = (ahead[:, 0] == 1) & (behind[:, 0] == 1) & (np.linalg.norm(back - start, axis=1) < 2.0)
     height, width = allowed.shape
     cells = np.rint(after).astype(int)

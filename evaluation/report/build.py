@@ -40,6 +40,8 @@ from rotationbench.files import whole_file
 log = logging.getLogger(__name__)
 
 SMALLEST_SIDE, LARGEST_SIDE = 32, 1024
+PICTURE_SIDE, PICTURE_SIDE_OF_MANY, MANY_EDITS = 256, 192, 300
+PICTURES_PER_BLOCK = 100
 
 
 @dataclass
@@ -48,16 +50,17 @@ class ReportSettings:
 
     Args:
         title: the page's heading.
-        picture_side: pixels of the long side of the pictures in the page, at most.
+        picture_side: pixels of the long side of the pictures in the page, at most; None is 256, or 192 when there are
+            more than 300 edits, so that the page stays quick to open.
         output: folder of the report; None is `report` in the first results folder.
     """
 
     title: str = "RotationBench"
-    picture_side: int = 256
+    picture_side: int | None = None
     output: str | None = None
 
     def __post_init__(self) -> None:
-        if not SMALLEST_SIDE <= self.picture_side <= LARGEST_SIDE:
+        if self.picture_side is not None and not SMALLEST_SIDE <= self.picture_side <= LARGEST_SIDE:
             raise ConfigError(
                 f"report.picture_side: expected {SMALLEST_SIDE} to {LARGEST_SIDE}, got {self.picture_side}."
             )
@@ -128,6 +131,8 @@ def write_report(roots: Sequence[Path], settings: ReportSettings) -> Path:
     for name, caption, figure in all_plots(table, edits, styles):
         save_plot(figure, output / "plots", name)
         plots.append({"name": name, "caption": caption, "uri": _svg_uri(output / "plots" / f"{name}.svg")})
+    side = settings.picture_side or (PICTURE_SIDE_OF_MANY if len(table) > MANY_EDITS else PICTURE_SIDE)
+    data, pictures = gallery_data(folders, table, styles, side)
     environment = Environment(
         loader=PackageLoader("evaluation.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -141,7 +146,12 @@ def write_report(roots: Sequence[Path], settings: ReportSettings) -> Path:
         tables=[to_html(item) for item in tables],
         comparisons=[to_html(item) for item in compared],
         plots=plots,
-        data=_embedded_json(gallery_data(folders, table, styles, settings.picture_side)),
+        side=side,
+        data=_embedded_json(data),
+        blocks=[
+            _embedded_json(pictures[start : start + PICTURES_PER_BLOCK])
+            for start in range(0, len(pictures), PICTURES_PER_BLOCK)
+        ],
     )
     path = output / "report.html"
     with whole_file(path) as temporary:
@@ -234,7 +244,7 @@ def _svg_uri(path: Path) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def _embedded_json(data: dict[str, Any]) -> str:
+def _embedded_json(data: dict[str, Any] | list[str]) -> str:
     """JSON that may stand inside a script element: nothing in it can end the element."""
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

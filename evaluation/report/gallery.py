@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from rotationbench.datasets import open_dataset
 from rotationbench.results import SAMPLES, Edit
 from rotationbench.sample import DragSample
 
-TRAJECTORY_POINTS = 40
+TRAJECTORY_POINTS = 24
 """Places of a handle that are drawn at most; longer ways are thinned out."""
-WEBP_QUALITY = 82
+WEBP_QUALITY = 75
 SHARED = ("config", "versions", "identity")
 """Parts of a record that most edits have in common; each different one is stored once."""
 NOT_SHOWN = ("trajectory", "distance_left", *SHARED)
@@ -31,7 +31,7 @@ NOT_SHOWN = ("trajectory", "distance_left", *SHARED)
 
 def gallery_data(
     folders: Sequence[ResultsFolder], table: pd.DataFrame, styles: dict[str, Style], side: int
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], list[str]]:
     """Everything that the gallery shows, ready for JSON.
 
     Args:
@@ -41,8 +41,15 @@ def gallery_data(
         side: pixels of the pictures' long side at most; smaller pictures keep their size.
 
     Returns:
-        `methods`, `metrics`, `samples`, `shared` and `edits`. Coordinates are fractions of the picture's sides.
+        `methods`, `metrics`, `samples`, `shared` and `edits`, in which pictures are indices; and the pictures, as data
+        URIs. Coordinates are fractions of the picture's sides; an edit's `values` are in the order of `metrics`.
     """
+    pictures: list[str] = []
+
+    def keep(picture: Image.Image) -> int:
+        pictures.append(small_picture(picture, side))
+        return len(pictures) - 1
+
     samples: dict[tuple[str, str], int] = {}
     sample_entries: list[dict[str, Any]] = []
     shared: dict[str, int] = {}
@@ -56,7 +63,7 @@ def gallery_data(
             key = (folder.name, name)
             if key not in samples:
                 samples[key] = len(sample_entries)
-                sample_entries.append(_sample_entry(name, dataset[name] if name in dataset.names else None, side))
+                sample_entries.append(_sample_entry(name, dataset[name] if name in dataset.names else None, keep))
             edits.append(
                 {
                     "method": list(styles).index(row["variant"]),
@@ -69,15 +76,15 @@ def gallery_data(
                     "category": edit.record["sample"]["category"],
                     "angle": edit.record["sample"]["angle"],
                     "bin": row["angle_bin"] if isinstance(row["angle_bin"], str) else None,
-                    "image": _data_uri(edit.folder / "edited.png", side) if edit.done else None,
+                    "image": _keep_file(edit.folder / "edited.png", keep) if edit.done else None,
                     "trajectory": _trajectory(edit),
                     "axis": _fractions(edit.record["axis"], edit.record["sample"]),
-                    "values": {metric.name: _json_number(row[metric.name]) for metric in measured},
+                    "values": [_json_number(row[metric.name]) for metric in measured],
                     "record": {key: value for key, value in edit.record.items() if key not in NOT_SHOWN},
                     "shared": {part: _store(shared, edit.record.get(part)) for part in SHARED},
                 }
             )
-    return {
+    data = {
         "methods": [{"name": name, "colour": style.colour} for name, style in styles.items()],
         "metrics": [
             {"name": metric.name, "title": metric.title, "better": metric.better, "digits": metric.digits}
@@ -87,6 +94,7 @@ def gallery_data(
         "shared": [json.loads(text) for text in shared],
         "edits": edits,
     }
+    return data, pictures
 
 
 def small_picture(picture: Image.Image, side: int) -> str:
@@ -98,7 +106,7 @@ def small_picture(picture: Image.Image, side: int) -> str:
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _sample_entry(name: str, sample: DragSample | None, side: int) -> dict[str, Any]:
+def _sample_entry(name: str, sample: DragSample | None, keep: Callable[[Image.Image], int]) -> dict[str, Any]:
     if sample is None:
         return {"name": name, "prompt": "", "size": None, "image": None, "target": None, "sources": [], "targets": []}
     size = {"width": sample.size[1], "height": sample.size[0]}
@@ -106,16 +114,16 @@ def _sample_entry(name: str, sample: DragSample | None, side: int) -> dict[str, 
         "name": name,
         "prompt": sample.prompt,
         "size": [size["width"], size["height"]],
-        "image": small_picture(Image.fromarray(sample.image), side),
-        "target": None if sample.target is None else small_picture(Image.fromarray(sample.target), side),
+        "image": keep(Image.fromarray(sample.image)),
+        "target": None if sample.target is None else keep(Image.fromarray(sample.target)),
         "sources": _fractions(sample.sources.xy.tolist(), size),
         "targets": _fractions(sample.targets.xy.tolist(), size),
     }
 
 
-def _data_uri(path: Path, side: int) -> str:
+def _keep_file(path: Path, keep: Callable[[Image.Image], int]) -> int:
     with Image.open(path) as picture:
-        return small_picture(picture, side)
+        return keep(picture)
 
 
 def _trajectory(edit: Edit) -> list[list[list[float]]]:
@@ -132,7 +140,7 @@ def _fractions(points: Sequence[Sequence[float]] | None, size: dict[str, Any]) -
     """Centres of pixels as fractions of the picture's sides."""
     if points is None or size["width"] is None:
         return []
-    return [[round((x + 0.5) / size["width"], 4), round((y + 0.5) / size["height"], 4)] for x, y in points]
+    return [[round((x + 0.5) / size["width"], 3), round((y + 0.5) / size["height"], 3)] for x, y in points]
 
 
 def _json_number(value: float) -> float | str | None:

@@ -108,10 +108,8 @@ class Page:
 
     def choose(self, selector: str, value: str) -> None:
         """Set a form field as a user would, with the events that follow."""
-        self.run(
-            f"(() => {{ const field = document.querySelector({json.dumps(selector)}); field.value = {json.dumps(value)};"
-            " field.dispatchEvent(new Event('input', { bubbles: true })); })()"
-        )
+        field = f"document.querySelector({json.dumps(selector)})"
+        self.run(f"{field}.value = {json.dumps(value)}; {field}.dispatchEvent(new Event('input', {{ bubbles: true }}))")
 
     def click(self, selector: str) -> None:
         """Press the mouse in the middle of an element."""

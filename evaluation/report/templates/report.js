@@ -5,6 +5,8 @@
   const cards = byId("cards");
   const PAGE = 24;
   const FILTERS = ["method", "split", "category", "bin", "status", "name", "order", "count", "before"];
+  const pictures = [];
+  const column = new Map(data.metrics.map((metric, index) => [metric.name, index]));
   let matching = [];
   let drawn = 0;
 
@@ -67,12 +69,12 @@
     const descending = (metric.better === "lower") === (end === "worst");
     const rank = (edit) => {
       if (edit.status === "failed") return end === "worst" ? 0 : 3;
-      return number(edit.values[name]) === null ? 2 : 1;
+      return number(edit.values[column.get(name)]) === null ? 2 : 1;
     };
     return edits.sort((a, b) => {
       const difference = rank(a) - rank(b);
       if (difference || rank(a) !== 1) return difference;
-      const [x, y] = [number(a.values[name]), number(b.values[name])];
+      const [x, y] = [a, b].map((edit) => number(edit.values[column.get(name)]));
       return x === y ? 0 : (x < y ? -1 : 1) * (descending ? -1 : 1);
     });
   };
@@ -123,6 +125,24 @@
     return svg;
   };
 
+  // A picture whose block has not come in yet is filled in when it does.
+  const image = (index, alt) => {
+    const node = element("img", { alt, "data-picture": index });
+    if (index < pictures.length) node.src = pictures[index];
+    return node;
+  };
+
+  window.addPictures = () => {
+    const blocks = document.querySelectorAll("script.pictures");
+    const block = blocks[blocks.length - 1];
+    pictures.push(...JSON.parse(block.textContent));
+    block.textContent = "";
+    for (const node of cards.querySelectorAll("img:not([src])")) {
+      const index = Number(node.dataset.picture);
+      if (index < pictures.length) node.src = pictures[index];
+    }
+  };
+
   const details = (edit) => {
     const box = element("details", {}, element("summary", {}, "record"));
     box.addEventListener("toggle", () => {
@@ -156,12 +176,10 @@
       const error = edit.record.error || {};
       picture.append(element("div", { class: "failed" }, `${error.type || "failed"}: ${error.message || ""}`));
     } else {
-      const compare = wanted().before === "target" && sample.target ? "target" : "image";
-      const after = element("img", { alt: `${sample.name} edited by ${method.name}`, src: edit.image });
-      picture.append(after);
-      if (sample[compare]) {
-        const before = element("img", { alt: `${sample.name}, ${compare === "image" ? "source" : "exact result"}` });
-        before.src = sample[compare];
+      const compare = wanted().before === "target" && sample.target !== null ? "target" : "image";
+      picture.append(image(edit.image, `${sample.name} edited by ${method.name}`));
+      if (sample[compare] !== null) {
+        const before = image(sample[compare], `${sample.name}, ${compare === "image" ? "source" : "exact result"}`);
         const divider = element("div", { class: "divider" });
         const slider = element("input", { type: "range", min: 0, max: 100, value: 50 });
         slider.setAttribute("aria-label", `left: ${compare === "image" ? "source" : "exact result"}, right: edited`);
@@ -177,8 +195,8 @@
       if (sample.size) picture.append(overlay(edit, sample, method.colour));
     }
     const values = element("dl");
-    for (const metric of data.metrics) {
-      const value = number(edit.values[metric.name]);
+    for (const [index, metric] of data.metrics.entries()) {
+      const value = number(edit.values[index]);
       if (value !== null) {
         values.append(element("dt", {}, metric.title), element("dd", {}, shownNumber(value, metric.digits)));
       }
