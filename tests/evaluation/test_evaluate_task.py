@@ -1,0 +1,125 @@
+"""`task=evaluate` on results with known answers."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from synthetic_results import ANGLES, make_sample, write_edit, write_results
+
+from evaluation.collect import folder_names, read_folders
+from evaluation.evaluate import run
+from rotationbench.datasets import write_sample
+from rotationbench.errors import ConfigError, DatasetError
+from rotationbench.results import SAMPLES
+
+ROOT = Path(__file__).resolve().parents[2]
+CHEAP = "[psnr,psnr_target,background_psnr,rotation_error]"
+
+
+def evaluate(root: Path, *overrides: str) -> int:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return run(compose("config", ["task=evaluate", f"results_dir={root}", "device=cpu", *overrides]))
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    return write_results(tmp_path / "results", samples=2, side=96)
+
+
+def test_known_methods_get_their_known_values(results, capsys):
+    assert evaluate(results, f"metrics={CHEAP}") == 0
+    table = pd.read_parquet(results / "metrics.parquet")
+    assert len(table) == 6
+    identity = ["method", "label", "sample", "seed", "split", "category", "angle", "status", "seconds", "unet_calls"]
+    assert set(identity) <= set(table.columns)
+    by_method = {name: part.set_index("sample") for name, part in table.groupby("method")}
+    assert (by_method["truth"]["psnr_target"] == math.inf).all()
+    assert (by_method["idle"]["psnr"] == math.inf).all()
+    asked = np.abs(ANGLES[:2])
+    np.testing.assert_allclose(by_method["truth"]["rotation_error"], 0, atol=2)
+    np.testing.assert_allclose(by_method["idle"]["rotation_error"], asked, atol=0.5)
+    np.testing.assert_allclose(by_method["backwards"]["rotation_error"], 2 * asked, atol=2)
+    assert "| truth | 2 | 0 |" in capsys.readouterr().out
+
+
+def test_a_second_run_measures_nothing_and_an_interrupted_one_goes_on(results, monkeypatch):
+    evaluate(results, f"metrics={CHEAP}")
+    before = {path: path.stat().st_mtime_ns for path in results.glob("*/*/metrics.json")}
+    lost = results / "idle" / "blob000" / "metrics.json"
+    lost.unlink()
+    assert evaluate(results, f"metrics={CHEAP}") == 0
+    after = {path: path.stat().st_mtime_ns for path in results.glob("*/*/metrics.json")}
+    assert [path for path in after if after[path] != before[path]] == [lost]
+    assert evaluate(results, f"metrics={CHEAP}", "overwrite=true", "samples=blob001") == 0
+    again = {path for path in results.glob("*/*/metrics.json") if path.stat().st_mtime_ns != after[path]}
+    assert {path.parent.name for path in again} == {"blob001"}
+
+
+def test_failed_edits_are_rows_without_values(results):
+    write_edit(results, make_sample(1, 96), "backwards", None)
+    assert evaluate(results, "metrics=[psnr]") == 0
+    table = pd.read_parquet(results / "metrics.parquet").set_index(["label", "sample"])
+    assert table.loc[("backwards", "blob001"), "status"] == "failed"
+    assert np.isnan(table.loc[("backwards", "blob001"), "psnr"])
+
+
+def test_a_damaged_picture_is_named_and_the_others_are_measured(results, caplog):
+    record_file = results / "idle" / "blob000" / "record.json"
+    record = json.loads(record_file.read_text())
+    (results / "idle" / "blob000" / "edited.png").write_bytes(b"no picture")
+    record["files"] = {}
+    record_file.write_text(json.dumps(record))
+    assert evaluate(results, "metrics=[psnr]") == 1
+    assert "edited.png: expected a picture" in caplog.text
+    assert (results / "idle" / "blob001" / "metrics.json").is_file()
+
+
+def test_edits_of_another_sample_than_the_kept_one_are_not_measured(results, caplog):
+    other = make_sample(0, 96, angle=77)
+    write_sample(results / SAMPLES / other.name, other)
+    assert evaluate(results, "metrics=[psnr]") == 1
+    assert "blob000: not measured" in caplog.text
+    assert not (results / "idle" / "blob000" / "metrics.json").exists()
+
+
+def test_a_folder_without_edits_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="expected a folder with edits"):
+        evaluate(tmp_path, "metrics=none")
+
+
+def test_the_mean_distance_takes_the_configured_model(results, caplog):
+    model = ROOT / "tests" / "golden" / "tinyA"
+    settings = [f"model.pretrained={model}", "model.num_inference_steps=10", "metrics=mean_distance", "samples=blob000"]
+    assert evaluate(results, *settings, "+evaluator.dift={ensemble: 1}") == 0
+    assert "edits were made with 111111111111" in caplog.text
+    content = json.loads((results / "truth" / "blob000" / "metrics.json").read_text())
+    assert "timestep=261 up_block=1 ensemble=1" in content["metrics"]["mean_distance"]["measured_by"]
+
+
+def test_seeds_come_together_under_one_method(tmp_path):
+    sample = make_sample(0, 64)
+    for seed in (0, 3):
+        write_edit(tmp_path, sample, "idle", sample.image, seed=seed)
+    (folder,) = read_folders([tmp_path])
+    assert folder.table["label"].tolist() == ["idle", "idle-seed3"]
+    assert folder.table["variant"].tolist() == ["idle", "idle"]
+
+
+def test_one_name_for_two_samples_is_refused(tmp_path):
+    write_edit(tmp_path / "a", make_sample(0, 64), "idle", make_sample(0, 64).image)
+    write_edit(tmp_path / "b", make_sample(0, 64, angle=5), "idle", make_sample(0, 64).image)
+    with pytest.raises(DatasetError, match="blob000: expected edits of one sample, got 2 different ones"):
+        read_folders([tmp_path / "a", tmp_path / "b"])
+
+
+def test_folders_are_told_apart_by_as_much_of_their_path_as_it_takes(tmp_path):
+    assert folder_names([tmp_path / "x" / "results", tmp_path / "y"]) == ["results", "y"]
+    assert folder_names([tmp_path / "x" / "results", tmp_path / "y" / "results"]) == ["x/results", "y/results"]
+    with pytest.raises(ConfigError, match="different folders"):
+        folder_names([tmp_path, tmp_path])
