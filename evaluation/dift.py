@@ -65,7 +65,10 @@ class DiftSettings:
 def dift_features(
     core: StableDiffusion, image: np.ndarray, settings: DiftSettings | None = None, *, seed: int = 0
 ) -> torch.Tensor:
-    """Diffusion features of a picture: each ensemble member is a posterior sample, noised to t; their mean counts.
+    """Diffusion features of a picture: a posterior sample, noised to t once per ensemble member; their mean counts.
+
+    The members share one posterior sample, so that the picture is encoded once: the spread of Stable Diffusion's
+    posteriors is small beside the noise, even at t = 0.
 
     The noise depends on the seed and on the picture's content. Two pictures therefore never share it, which would draw
     correspondences towards "nothing moved", and the same picture always has the same features.
@@ -82,7 +85,7 @@ def dift_features(
     settings = settings or DiftSettings()
     generator = torch.Generator().manual_seed(_noise_seed(image, seed))
     tensor = _as_input(core, image, settings.resolution)
-    latents = torch.cat([core.sample_posterior(tensor, generator) for _ in range(settings.ensemble)])
+    latents = core.sample_posterior(tensor, generator).expand(settings.ensemble, -1, -1, -1)
     noise = torch.randn(latents.shape, generator=generator).to(latents)
     timestep = torch.tensor(settings.timestep, device=latents.device)
     noised = core.scheduler.add_noise(latents, noise, timestep)
