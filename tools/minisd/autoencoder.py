@@ -182,7 +182,7 @@ def train_autoencoder(
         progress.advance(loss.item())
         if step % recipe.save_every == 0 or step == settings.steps or progress.out_of_time:
             save_state(state, recipe, step, **parts)
-        if step % recipe.sheet_every == 0 or step == settings.steps or progress.out_of_time:
+        if step % recipe.sheet_every == 0:
             _write_reconstructions(average.module, recipe, sprites, run / "sheets" / f"autoencoder-{step:06d}.png")
         if progress.out_of_time:
             break

@@ -236,8 +236,8 @@ def train_denoiser(
         ends = step == settings.steps or progress.out_of_time
         if step % recipe.save_every == 0 or ends:
             save_state(state, recipe, step, **parts)
-        if step % recipe.sheet_every == 0 or ends:
-            captions = [bank.captions[index] for index in range(16)]
+        if step % recipe.sheet_every == 0:
+            captions = bank.captions[:8]
             autoencoder = load_autoencoder(recipe, run, device)
             pictures = sample(average.module, tokenizer, autoencoder, bank.scaling_factor, captions, seed=0)
             write_sheet(run / "sheets" / f"denoiser-{step:06d}.png", pictures, columns=8, captions=captions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -53,6 +54,10 @@ def export(recipe: Recipe, sprites: Sequence[Sprite], run: Path, folder: Path) -
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".minisd-") as staging:
         complete = Path(staging) / "checkpoint"
         pipeline.save_pretrained(complete, safe_serialization=True)
+        # transformers takes this entry for the type to load into; diffusers loads into float32 unless told otherwise.
+        config_path = complete / "text_encoder" / "config.json"
+        config = json.loads(config_path.read_text(encoding="utf-8"))
+        write_json(config_path, config | {"dtype": "float32"})
         # The files of the slow CLIP tokenizer, which older versions of transformers look for.
         tokenizer.backend_tokenizer.model.save(str(complete / "tokenizer"))
         write_json(complete / "recipe.json", recipe.as_dict())
