@@ -1,0 +1,203 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from omegaconf import OmegaConf
+from PIL import Image
+from tests_helpers import compose_config
+
+from evaluation.table1 import experiment, task
+from evaluation.table1.experiment import Job, merge, run_feature
+from evaluation.table1.features.base import Runtime
+from evaluation.table1.features.sift import Sift
+from evaluation.table1.pairs import Protocol
+from evaluation.table1.pictures import open_pictures
+from evaluation.table1.task import build_feature, run
+from evaluation.table1.warps import KINDS, Crop, WarpRanges, draw_warp
+from rotationbench.config import ModelConfig, project_root
+from rotationbench.errors import ConfigError, DatasetError
+
+TINY = "tests/golden/tinyA"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    """Three photographs in small."""
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ("china.jpg", "gravel.png", "chelsea.png"):
+        with Image.open(project_root() / "data/photos" / name) as image:
+            image.convert("RGB").resize((330, 240)).save(folder / name)
+    return folder
+
+
+def arguments(photos: Path, results: Path, *more: str) -> list[str]:
+    return [
+        "task=table1",
+        f"data.root={photos}",
+        f"results_dir={results}",
+        "superpoint=/nowhere/at/all",
+        "warps_per_image=2",
+        "workers=1",
+        "device=cpu",
+        *more,
+    ]
+
+
+@pytest.fixture(scope="module")
+def sift_results(photos, tmp_path_factory) -> Path:
+    results = tmp_path_factory.mktemp("sift")
+    assert run(compose_config(*arguments(photos, results, "features=[sift]", "write_pairs=true", "worst=2"))) == 0
+    return results / "table1"
+
+
+def test_a_run_leaves_the_pairs_the_table_and_the_figures(sift_results):
+    pairs = pd.read_parquet(sift_results / "pairs.parquet")
+    assert len(pairs) == 3 * len(KINDS) * 2
+    assert set(pairs["picture"]) == {"china.jpg", "gravel.png", "chelsea.png"}
+    table = pd.read_csv(sift_results / "table1.csv")
+    assert list(table.columns) == ["feature", *KINDS, "pairs"]
+    assert table["pairs"].tolist() == [24]
+    correct = (pairs["corner_error"] <= 3).groupby(pairs["kind"]).mean() * 100
+    for kind in KINDS:
+        assert table.loc[0, kind] == pytest.approx(correct[kind], abs=1e-3)
+    for name in ("table1.md", "table1.tex", "accuracy.csv"):
+        assert (sift_results / name).stat().st_size > 0
+    for name in ("rotation.png", "amounts.png", "worst-sift.png"):
+        assert cv2.imread(str(sift_results / name)).std() > 5
+    assert len(list((sift_results / "pictures/china.jpg").glob("*.png"))) == 1 + len(KINDS) * 2
+
+
+def test_sift_gets_nearly_everything_right_on_photographs(sift_results):
+    assert (pd.read_parquet(sift_results / "pairs.parquet")["corner_error"] <= 3).mean() >= 0.95
+
+
+def test_rows_hold_the_homographies_behind_the_error(sift_results):
+    row = pd.read_parquet(sift_results / "pairs.parquet").iloc[5]
+    crop = Crop(0, 0, row["height"], row["width"])
+    true, found = (row[name].reshape(3, 3) for name in ("homography_true", "homography"))
+    drawn = draw_warp(
+        row["kind"], crop, WarpRanges(scaling=(0.6667, 1.5), perspective=0.3333),
+        seed=0, picture=row["picture"], repetition=int(row["repetition"]),
+    )  # fmt: skip
+    np.testing.assert_allclose(true, drawn.homography, atol=1e-9)
+    corners = crop.corners[:, None].astype(np.float64)
+    distance = cv2.perspectiveTransform(corners, found) - cv2.perspectiveTransform(corners, true)
+    assert row["corner_error"] == pytest.approx(np.linalg.norm(distance, axis=2).mean())
+
+
+def job_in(folder: Path, *, seed: int = 0, **settings) -> Job:
+    protocol = Protocol(warps_per_image=1, seed=seed)
+    return Job("sift", Sift(**settings), Runtime(ModelConfig(name="none", pretrained="none")), protocol, folder)
+
+
+def test_a_second_run_goes_on_where_the_first_stopped(photos, tmp_path, monkeypatch):
+    evaluated = []
+    original = experiment.evaluate_picture
+
+    def watched(name, feature, extractor, picture, protocol):
+        evaluated.append(picture.name)
+        return original(name, feature, extractor, picture, protocol)
+
+    monkeypatch.setattr(experiment, "evaluate_picture", watched)
+    pictures = open_pictures(photos)
+
+    def evaluated_by(job: Job, count: int = 3, overwrite: bool = False) -> list[str]:
+        evaluated.clear()
+        run_feature(job, job.feature.load(job.runtime), pictures[:count], workers=1, overwrite=overwrite)
+        return list(evaluated)
+
+    everything = ["chelsea.png", "china.jpg", "gravel.png"]
+    job = job_in(tmp_path)
+    assert evaluated_by(job, count=2) == everything[:2]
+    assert evaluated_by(job) == everything[2:]
+    assert evaluated_by(job) == []
+    job.shard(pictures[1]).write_bytes(b"cut short")
+    assert evaluated_by(job) == ["china.jpg"]
+    assert evaluated_by(job, overwrite=True) == everything
+    assert evaluated_by(job_in(tmp_path, seed=1)) == everything
+    assert evaluated_by(job_in(tmp_path, seed=1, max_keypoints=500)) == everything
+    assert evaluated_by(job_in(tmp_path, seed=1, max_keypoints=500)) == []
+
+
+def test_processes_change_nothing(photos, tmp_path):
+    pictures = open_pictures(photos)[:2]
+    merged = []
+    for workers in (1, 2):
+        job = job_in(tmp_path / str(workers))
+        run_feature(job, job.feature.load(job.runtime), pictures, workers=workers, overwrite=False)
+        merge([job], pictures, tmp_path / f"{workers}.parquet")
+        merged.append(pq.read_table(tmp_path / f"{workers}.parquet"))
+    assert merged[0].num_rows == 2 * len(KINDS)
+    assert merged[0].equals(merged[1])
+
+
+def test_diffusion_features_run_on_any_checkpoint_and_missing_weights_are_one_line(photos, tmp_path, capsys):
+    more = ["features=[superpoint,dift,dift_rotated]", "model=local", f"model.pretrained={TINY}", "dtype=fp32"]
+    more += ["dift.resolution=64", "dift.ensemble=2", "features.dift_rotated.views=3", "warps_per_image=1", "limit=2"]
+    assert run(compose_config(*arguments(photos, tmp_path, *more))) == 0
+    table = pd.read_csv(tmp_path / "table1/table1.csv").set_index("feature")
+    assert table["pairs"].to_dict() == {"superpoint": 0, "dift": 8, "dift_rotated": 8}
+    assert table.loc["superpoint", list(KINDS)].isna().all()
+    text = (tmp_path / "table1/table1.md").read_text()
+    assert text in capsys.readouterr().out
+    assert text.count("superpoint could not run: ") == 1
+    assert "dift: local at 64 px, corners." in text
+
+
+def test_nothing_that_can_run_is_a_failure(photos, tmp_path):
+    assert run(compose_config(*arguments(photos, tmp_path, "features=[superpoint]"))) == 1
+    assert not (tmp_path / "table1/table1.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("workers=0", "workers"),
+        ("warps_per_image=none", "warps_per_image"),
+        ("warps.scaling=[2,1]", r"warps\.scaling"),
+        ("features.sift.max_keypoints=many", r"features\.sift\.max_keypoints"),
+        ("+features.sift.colour=true", "colour"),
+        ("features.sift.estimator.method=magic", r"estimator\.method"),
+        ("+warps.shear=1", "shear"),
+        ("thresholds=[0]", "thresholds"),
+        ("features=[]", "features"),
+    ],
+)
+def test_wrong_settings_are_named(photos, tmp_path, override, message):
+    with pytest.raises(ConfigError, match=message):
+        run(compose_config(*arguments(photos, tmp_path, "features=[sift]", override)))
+    assert not (tmp_path / "table1").exists()
+
+
+def test_pictures_that_cannot_be_used_stop_the_run_before_it_starts(tmp_path):
+    Image.new("RGB", (50, 50)).save(tmp_path / "small.png")
+    with pytest.raises(DatasetError, match=r"small\.png"):
+        run(compose_config(*arguments(tmp_path, tmp_path / "results", "features=[sift]")))
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_download_is_asked_for_by_the_configuration(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(task, "download_hpatches", asked.append)
+    overrides = ["task=table1", "data=hpatches", f"data.root={tmp_path}", "features=[sift]"]
+    for more in ([], ["data.download=true"]):
+        with pytest.raises(DatasetError):
+            run(compose_config(*overrides, *more))
+    assert asked == [tmp_path]
+
+
+@pytest.mark.parametrize("settings", [{}, {"_target_": "no.such.Class"}, {"_target_": "pathlib.Path"}])
+def test_targets_that_are_no_features_are_named(settings):
+    with pytest.raises(ConfigError, match=r"features\.mine\._target_"):
+        build_feature("mine", settings)
+
+
+def test_every_feature_has_a_configuration_that_loads():
+    names = sorted(path.stem for path in (project_root() / "conf/features").glob("*.yaml"))
+    composed = OmegaConf.to_container(compose_config("task=table1", f"features=[{','.join(names)}]"), resolve=True)
+    assert sorted(composed["features"]) == names
+    for name in names:
+        assert build_feature(name, composed["features"][name]).version >= 1
