@@ -29,7 +29,7 @@ PALETTE = {"real": "#d1495b", "generated": "#2e6f95", UNKNOWN: "#8d99ae"}
 
 def table_of(dataset: Dataset) -> pd.DataFrame:
     """A row per sample with what `described` says about it; unknown splits and categories are called so."""
-    table = pd.DataFrame([described(sample) for sample in dataset])
+    table = pd.DataFrame([described(sample) for sample in dataset]).astype({"angle": float})
     return table.fillna(dict.fromkeys(("split", "category", "kind", "difficulty", "licence"), UNKNOWN))
 
 

@@ -1,0 +1,190 @@
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from rotationbench.datasets import index, statistics, validate, write_sample
+from rotationbench.points import ImagePoints
+from rotationbench.sample import DragSample, SampleMeta
+
+
+def turned_sample(name="cup", split="generated"):
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (64, 80, 3), np.uint8)
+    mask = np.zeros((64, 80), bool)
+    mask[10:50, 10:70] = True
+    target = image.copy()
+    target[mask] = 255 - target[mask]
+    return DragSample(
+        name,
+        image,
+        "a cup",
+        ImagePoints.of([(50, 30), (40, 30)]),
+        ImagePoints.of([(40, 40), (40, 30)]),
+        mask,
+        target,
+        SampleMeta(
+            split=split,
+            category="utensil",
+            licence="CC0-1.0",
+            pivot=(40.0, 30.0),
+            angle=90.0,
+            difficulty="easy",
+            object_mask=mask,
+            object_mask_target=mask,
+            extra={"kind": "whole", "pivot_given": True},
+        ),
+    )
+
+
+@pytest.fixture
+def root(tmp_path):
+    for name, split in (("cup", "real"), ("spoon", "generated")):
+        write_sample(tmp_path / "data" / name, turned_sample(name, split))
+    return tmp_path / "data"
+
+
+def problems(root):
+    return validate.problems_of(root)[1]
+
+
+def test_good_samples_have_no_problems(root, capsys):
+    assert problems(root) == []
+    assert validate.main([str(root)]) == 0
+    printed = capsys.readouterr().out
+    assert "2 samples (rotationbench)" in printed
+    assert "generated 1, real 1" in printed
+    assert "No problems." in printed
+
+
+def test_one_sample_folder_can_be_checked(root):
+    assert validate.main([str(root / "cup")]) == 0
+
+
+def test_the_command_lists_every_problem_and_fails(root):
+    (root / "cup" / "image.png").write_bytes(b"")
+    (root / "spoon" / "config.json").write_text("{}")
+    command = [sys.executable, "-m", "rotationbench.datasets.validate", str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert str(root / "cup" / "image.png") in done.stdout
+    assert str(root / "spoon" / "config.json") in done.stdout
+    assert "3 problems in the data" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["nowhere"], [".", "--format", "zip"]])
+def test_bad_arguments_fail(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert validate.main(arguments) == 1
+    assert "expected" in capsys.readouterr().out
+
+
+def test_targets_must_lie_where_the_turn_leads(root):
+    sample = turned_sample()
+    write_sample(root / "cup", replace(sample, targets=ImagePoints.of([(40, 20), (40, 30)])))
+    (problem,) = problems(root)
+    assert problem == f"{root / 'cup'}: expected a target near (40, 40), where pivot and angle lead, got (40, 20)."
+
+
+def test_the_pivot_pair_must_be_the_stated_pivot(root):
+    sample = turned_sample()
+    points = ImagePoints.of([(50, 30), (30, 30)])
+    write_sample(root / "cup", replace(sample, sources=points, targets=ImagePoints.of([(40, 40), (30, 30)])))
+    assert any("expected the pivot pair at the stated pivot (40, 30), got (30, 30)" in text for text in problems(root))
+
+
+def test_the_exact_result_equals_the_picture_outside_the_mask(root):
+    sample = turned_sample()
+    write_sample(root / "cup", replace(sample, target=255 - sample.image))
+    assert "equals the picture outside the mask, got" in problems(root)[0]
+
+
+def test_object_masks_hold_something(root):
+    sample = turned_sample()
+    empty = np.zeros((64, 80), bool)
+    write_sample(root / "cup", replace(sample, meta=replace(sample.meta, object_mask_target=empty)))
+    assert problems(root) == [f"{root / 'cup'}: expected something in object_mask_target, got an empty mask."]
+
+
+# --- index and checksums
+
+
+def test_index_and_checksums_agree_with_the_samples(root):
+    assert index.main([str(root)]) == 0
+    assert problems(root) == []
+    table = pd.read_csv(root / "index.csv")
+    assert table["name"].tolist() == ["cup", "spoon"]
+    assert table.loc[0, ["split", "category", "handles", "pivot_given", "angle", "exact"]].tolist() == [
+        "real",
+        "utensil",
+        1,
+        True,
+        90.0,
+        True,
+    ]
+    assert table.loc[0, "distance"] == pytest.approx(np.hypot(10, 10), abs=0.1)
+    assert table.loc[0, "masked"] == pytest.approx(40 * 60 / (64 * 80), abs=1e-4)
+    done = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=root, check=False)
+    assert done.returncode == 0
+
+
+def test_indexing_twice_changes_nothing(root):
+    index.main([str(root)])
+    before = (root / "index.csv").read_bytes(), (root / "SHA256SUMS").read_bytes()
+    index.main([str(root)])
+    assert ((root / "index.csv").read_bytes(), (root / "SHA256SUMS").read_bytes()) == before
+
+
+def test_samples_with_problems_are_not_indexed(root, capsys):
+    (root / "cup" / "config.json").unlink()
+    assert index.main([str(root)]) == 1
+    assert "config.json: expected a file" in capsys.readouterr().out
+    assert not (root / "index.csv").exists()
+
+
+def test_a_changed_a_missing_and_an_extra_file_are_noticed(root):
+    index.main([str(root)])
+    Image.new("L", (80, 64), 255).save(root / "cup" / "mask.png")
+    (root / "cup" / "target.png").unlink()
+    (root / "notes.txt").write_text("")
+    found = "\n".join(problems(root))
+    assert f"{root / 'index.csv'}: expected the index of these samples" in found
+    assert f"{root / 'cup' / 'mask.png'}: expected SHA-256" in found
+    assert f"{root / 'cup' / 'target.png'}: expected a file, because SHA256SUMS lists it" in found
+    assert f"{root / 'notes.txt'}: expected a line in SHA256SUMS" in found
+
+
+def test_the_quick_list_names_samples(root):
+    (root / "quick.txt").write_text("cup\nfork\n")
+    assert "'fork', which is none" in problems(root)[0]
+
+
+# --- statistics
+
+
+def test_the_page_is_written_by_one_command(root, tmp_path):
+    assert statistics.main([str(root), "--output", str(tmp_path / "page")]) == 0
+    page = (tmp_path / "page" / "README.md").read_text()
+    assert "| generated | 1 | 1 | 90 | 90 | 90 |" in page
+    assert "CC0-1.0" in page
+    for name in ("statistics.png", "samples-real.jpg", "samples-generated.jpg"):
+        assert name in page
+        assert np.asarray(Image.open(tmp_path / "page" / name)).std() > 5
+
+
+def test_a_page_about_samples_that_say_nothing_about_themselves(tmp_path):
+    for name in ("a", "b"):
+        write_sample(tmp_path / "data" / name, replace(turned_sample(name), meta=SampleMeta(), mask=None, target=None))
+    assert statistics.main([str(tmp_path / "data"), "--output", str(tmp_path / "page")]) == 0
+    assert "| unknown | 2 | 2 |" in (tmp_path / "page" / "README.md").read_text()
+    assert (tmp_path / "page" / "samples-unknown.jpg").is_file()
+
+
+def test_a_page_needs_samples(tmp_path, capsys):
+    assert statistics.main([str(tmp_path), "--output", str(tmp_path / "page")]) == 1
+    assert "expected samples" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
