@@ -358,8 +358,9 @@ class RotatedReferences:
         size = self.image.shape[2], self.image.shape[3]
         for first in range(0, len(angles), self.settings.rotation_batch):
             batch = angles[first : first + self.settings.rotation_batch]
-            pictures = torch.cat([self._rotated_picture(angle) for angle in batch])
-            latents = self.core.invert(self.core.encode(pictures), self.context, self.steps)
+            # One picture at a time: the encoder works at full size and would need more memory than the UNet.
+            clean = torch.cat([self.core.encode(self._rotated_picture(angle)) for angle in batch])
+            latents = self.core.invert(clean, self.context, self.steps)
             features = self.core.features(
                 latents, self.core.drag_timestep(self.steps), self.context, self.settings.feature_index
             )
