@@ -65,15 +65,18 @@ class Comparison:
     p_holm: float
 
 
-def values_by_sample(table: pd.DataFrame, metric: Metric) -> pd.Series:
-    """Mean over the edits of each sample, indexed by sample; NaN where no edit has a value.
+def means_by_sample(table: pd.DataFrame, metrics: Sequence[Metric]) -> pd.DataFrame:
+    """Means over the edits of each sample: samples as rows, metrics as columns; NaN where no edit has a value.
 
-    Values beyond the metric's ceiling count as the ceiling.
+    Values beyond a metric's ceiling count as the ceiling.
     """
-    values = table[metric.name]
-    if metric.ceiling is not None:
-        values = values.clip(upper=metric.ceiling)
-    return values.groupby(table["sample"]).mean()
+    columns = {metric.name: table[metric.name].clip(upper=metric.ceiling) for metric in metrics}
+    return pd.DataFrame(columns).groupby(table["sample"]).mean()
+
+
+def values_by_sample(table: pd.DataFrame, metric: Metric) -> pd.Series:
+    """`means_by_sample` of one metric."""
+    return means_by_sample(table, [metric])[metric.name]
 
 
 def estimate(values: np.ndarray, *, seed: int = 0) -> Estimate:
@@ -141,7 +144,7 @@ def compare(table: pd.DataFrame, metric: Metric, variants: Sequence[str]) -> lis
 def with_holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """The comparisons with `p_holm` filled in, taken as one family."""
     tested = [item.p for item in comparisons if not np.isnan(item.p)]
-    corrected = iter(multipletests(tested, method="holm")[1] if tested else [])
+    corrected = iter(multipletests(tested, method="holm")[1] if len(tested) > 1 else tested)
     return [
         Comparison(**{**vars(item), "p_holm": np.nan if np.isnan(item.p) else float(next(corrected))})
         for item in comparisons

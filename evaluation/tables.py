@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation.catalogue import BY_NAME, COSTS, METRICS, Metric
-from evaluation.statistics import Comparison, estimate, values_by_sample
+from evaluation.statistics import Comparison, estimate, means_by_sample
 
 GROUPINGS = {"split": "split", "angle": "angle_bin", "category": "category"}
 """What means are taken apart by, and the column that says so."""
@@ -62,6 +62,7 @@ def summarize(table: pd.DataFrame, variants: Sequence[str]) -> pd.DataFrame:
         were made, but for which the metric does not apply or could not be determined) and `infinite`.
     """
     rows = []
+    metrics = [item for item in (*METRICS, *COSTS) if item.name in table and table[item.name].notna().any()]
     parts = [("all", "all", table)]
     for grouping, column in GROUPINGS.items():
         parts += [(grouping, str(group), part) for group, part in table.groupby(column, sort=True)]
@@ -70,17 +71,16 @@ def summarize(table: pd.DataFrame, variants: Sequence[str]) -> pd.DataFrame:
             own = part[part["variant"] == variant]
             if own.empty:
                 continue
-            for metric in (*METRICS, *COSTS):
-                if metric.name not in own or table[metric.name].isna().all():
-                    continue
-                done, column = own["status"] == "done", own[metric.name]
+            means, done = means_by_sample(own, metrics), own["status"] == "done"
+            for metric in metrics:
+                column = own[metric.name]
                 rows.append(
                     {
                         "grouping": grouping,
                         "group": group,
                         "variant": variant,
                         "metric": metric.name,
-                        **asdict(estimate(values_by_sample(own, metric).to_numpy())),
+                        **asdict(estimate(means[metric.name].to_numpy())),
                         "edits": len(own),
                         "failed": int((~done).sum()),
                         "without_value": int((done & column.isna()).sum()),

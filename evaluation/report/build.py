@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,12 +113,7 @@ def write_report(roots: Sequence[Path], settings: ReportSettings) -> Path:
     styles = method_styles(variants_in_order(folders))
     variants, incomparable = list(styles), incomparable_metrics(folders)
     summary = summarize(table, variants)
-    comparisons = [
-        comparison
-        for metric in (*METRICS, *COSTS)
-        if metric.name not in incomparable
-        for comparison in compare(table, metric, variants)
-    ]
+    comparisons = compare_all(table, variants, incomparable)
     tables = [*family_tables(summary, variants, incomparable), *group_tables(summary, variants, incomparable)]
     compared = _comparison_tables(comparisons, variants)
     warnings, differing = notices(folders, table), differences(folders)
@@ -180,6 +175,16 @@ def variants_in_order(folders: Sequence[ResultsFolder]) -> list[str]:
         ending = f" @ {folder.name}" if len(folders) > 1 else ""
         names += [f"{name}{ending}" for name in started.min().sort_values(kind="stable").index]
     return names
+
+
+def compare_all(table: pd.DataFrame, variants: Sequence[str], incomparable: Collection[str]) -> list[Comparison]:
+    """All pairs of methods in all metrics and costs but those that were measured in different ways."""
+    return [
+        comparison
+        for metric in (*METRICS, *COSTS)
+        if metric.name not in incomparable
+        for comparison in compare(table, metric, variants)
+    ]
 
 
 def _comparison_tables(comparisons: Sequence[Comparison], variants: Sequence[str]) -> list[Table]:

@@ -40,7 +40,7 @@ class Page:
         requests: addresses that the page asked for, data URIs left out.
     """
 
-    def __init__(self, program: str, timeout: float = 60.0) -> None:
+    def __init__(self, program: str, timeout: float = 180.0) -> None:
         self.timeout = timeout
         self.errors: list[str] = []
         self.requests: list[str] = []
