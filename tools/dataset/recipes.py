@@ -169,7 +169,17 @@ RECIPES = (
         base=LYING,
     ),
     Recipe(
-        "guitar", "guitar", "a guitar", "instrument", "wood", (70, 180), ((230, 40),), (45, 70), base=LYING, size=300
+        "guitar",
+        "guitar",
+        "a guitar",
+        "instrument",
+        "wood",
+        (70, 180),
+        ((230, 40),),
+        (45, 70),
+        sign=1,
+        base=LYING,
+        size=300,
     ),
     Recipe(
         "saxophone",
@@ -227,6 +237,7 @@ RECIPES = (
         (150, 125),
         ((25, 94), (219, 25), (213, 230)),
         (50, 75),
+        sign=1,
         base=LYING,
     ),
     Recipe(
@@ -555,7 +566,17 @@ RECIPES = (
         stands=True,
     ),
     Recipe(
-        "watch-hand", "watch hand", "a watch", "clock", "wood", (127, 127), ((127, 72),), (60, 95), base=LYING, size=330
+        "watch-hand",
+        "watch hand",
+        "a watch",
+        "clock",
+        "wood",
+        (127, 127),
+        ((127, 72),),
+        (60, 95),
+        sign=1,
+        base=LYING,
+        size=330,
     ),
     Recipe(
         "mantel-clock-hand",
@@ -589,6 +610,7 @@ RECIPES = (
         (128, 74),
         ((128, 18), (184, 74)),
         (30, 60),
+        sign=1,
         size=320,
         stands=True,
     ),
