@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 from tqdm import tqdm
 
 from evaluation.dift import DiftSettings, correspond, dift_features
@@ -61,8 +61,9 @@ def evaluate(recipe: Recipe, assets: Path, checkpoint: Path, report: Path, devic
         *correspondence_rows(core, sprites, recipe),
         *dragging_rows(core, sprites, recipe, report),
     ]
-    names = [thing.name for thing in training_things(assets, recipe.composition.objects)]
-    _write_samples(checkpoint, core.device, names, settings, report / "samples.png")
+    if settings.samples:
+        names = [thing.name for thing in training_things(assets, recipe.composition.objects)]
+        _write_samples(checkpoint, core.device, names, settings, report / "samples.png")
     write_json(report / "figures.json", [vars(row) for row in rows])
     table = as_table(rows)
     (report / "table.md").write_text(table, encoding="utf-8")
@@ -260,7 +261,6 @@ def _write_samples(
 ) -> None:
     """A sheet of text-to-picture samples by the diffusers pipeline, each over its prompt."""
     pipeline = StableDiffusionPipeline.from_pretrained(checkpoint, local_files_only=True).to(device)
-    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     rng = np.random.default_rng(EVALUATION_SEED)
     words = [word for word in all_words() if "photograph" not in word]

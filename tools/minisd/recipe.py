@@ -104,7 +104,7 @@ class EvaluationRecipe:
         inversions: pictures that are inverted.
         pairs: pairs of pictures for correspondence.
         drags: rotations that are dragged.
-        samples: text-to-picture samples.
+        samples: text-to-picture samples; 0 writes no sheet.
         inference_steps: S, DDIM steps from pure noise to the picture.
         strength: inversion strength.
         drag_steps: step limit of the drag methods.
@@ -125,8 +125,8 @@ class EvaluationRecipe:
     drag_steps: int = 40
     lora_steps: int = 20
     dift_timestep: int = 261
-    dift_block: int = 1
-    ensemble: int = 4
+    dift_block: int = 2
+    ensemble: int = 2
     guidance: float = 3.0
 
 
