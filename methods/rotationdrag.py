@@ -70,7 +70,7 @@ class RotationDrag(LatentDragSettings):
     pivot_assignment: str = "shared"
     background_without_mask: bool = False
     rotation_bank: float | None = None
-    rotation_batch: int = 16
+    rotation_batch: int = 32
 
     def __post_init__(self) -> None:
         super().__post_init__()
