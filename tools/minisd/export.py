@@ -20,9 +20,10 @@ from tools.minisd.sprites import PACKAGE, VERSION, Sprite
 README = """# MiniSD
 
 A small text-to-picture model in the layout of Stable Diffusion 1.5, for demonstrations and tests without a network
-or a GPU. It draws {side}² pictures of {objects} kinds of objects on simple backgrounds and is no use beyond that.
+or a GPU: {side}² pictures, trained on {objects} kinds of objects on simple backgrounds. It is no use beyond that.
 
-Trained for {steps} denoiser steps of {batch} pictures by `python -m tools.minisd`; `recipe.json` holds the settings.
+Made by `python -m tools.minisd` with the settings in `recipe.json`; the denoiser took {steps} steps. `docs/minisd.md`
+says how, and how good it is.
 
 The weights are published under this repository's licence. They were trained on composed pictures of the emoji in the
 npm package `{package}` {version} (Microsoft's Fluent Emoji, MIT licence, © Microsoft Corporation) on procedural
@@ -66,7 +67,6 @@ def export(recipe: Recipe, sprites: Sequence[Sprite], run: Path, folder: Path) -
                 side=recipe.composition.side,
                 objects=len(sprites),
                 steps=steps,
-                batch=recipe.denoiser.batch,
                 package=PACKAGE,
                 version=VERSION,
             ),
