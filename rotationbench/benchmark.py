@@ -204,43 +204,35 @@ class Benchmark:
             self._keep_sample(sample)
             self.core.cost.reset()
             reset_peak_memory(self.core.device)
-            result, distances = self._drag(sample)
+            result = self._drag(sample)
         except KeyboardInterrupt:
             raise
         except Exception as error:
             # Whatever it is, one sample must not end the run.
             self._fail(name, sample, identity, started, error)
             return None
-        record = self._record(name, sample, identity, started) | result_record(result, distances, sample, self.core)
+        record = self._record(name, sample, identity, started) | result_record(result, sample, self.core)
         image = resize_image(to_uint8(result.edited), sample.size)
         trace = None
         if self.settings.save_latents:
             trace = {key: value.numpy() for key, value in ({"edited": result.edited} | result.trace).items()}
         self.store.save(record, image=image, trace=trace)
-        log.info(
-            "%s: %d steps, %.1f s, %.1f px left",
-            name,
-            result.steps,
-            record["seconds"],
-            distances[-1] if distances else 0,
-        )
+        left = record["distance_left"][-1]
+        log.info("%s: %d steps, %.1f s, %.1f px left", name, result.steps, record["seconds"], left)
         return self.store.read(self.label, name)
 
-    def _drag(self, sample: DragSample) -> tuple[DragResult, list[float]]:
+    def _drag(self, sample: DragSample) -> DragResult:
         working = sample.resized(self.core.working_size(sample.size))
         # Cells of the supervision grid in pixels of the sample's own picture.
         pixels_per_cell = 2 * sample.size[0] / working.size[0]
-        distances: list[float] = []
         with tqdm(desc=sample.name, unit="step", leave=False, disable=None) as bar:
 
             def progress(step: int, limit: int, distance: float) -> None:
-                distances.append(distance * pixels_per_cell)
                 bar.total = limit
                 bar.update(step + 1 - bar.n)
-                bar.set_postfix_str(f"{distances[-1]:.1f} px left")
+                bar.set_postfix_str(f"{distance * pixels_per_cell:.1f} px left")
 
-            result = self.method.edit(self.core, working, seed=self.settings.seed, progress=progress)
-        return result, distances
+            return self.method.edit(self.core, working, seed=self.settings.seed, progress=progress)
 
     def _identity(self, sample: DragSample) -> dict[str, Any]:
         """What decides the edit; two edits that agree in it are the same."""
@@ -350,16 +342,20 @@ def sample_record(name: str, sample: DragSample | None) -> dict[str, Any]:
     }
 
 
-def result_record(
-    result: DragResult, distances: list[float], sample: DragSample, core: StableDiffusion
-) -> dict[str, Any]:
-    """What a record says about an edit that was made; points and distances in pixels of the sample's picture."""
+def result_record(result: DragResult, sample: DragSample, core: StableDiffusion) -> dict[str, Any]:
+    """What a record says about an edit that was made; points and distances in pixels of the sample's picture.
+
+    Distances leave pivot pairs out, also those of methods that drag them like others: so they compare between methods.
+    """
     working = core.working_size(sample.size)
+    moving = ~sample.is_pivot if len(result.targets) == len(sample.sources) else slice(None)
 
     def in_picture(points: GridPoints) -> ImagePoints:
         return points.to_image(working).rescaled(working, sample.size)
 
-    final, targets = in_picture(result.trajectory[-1]), in_picture(result.targets)
+    def distances(handles: GridPoints) -> np.ndarray:
+        return np.linalg.norm(in_picture(handles).xy - in_picture(result.targets).xy, axis=1)[moving]
+
     return {
         "status": "done",
         "error": None,
@@ -367,8 +363,8 @@ def result_record(
         "peak_memory_mb": peak_memory_mb(core.device),
         "steps": result.steps,
         "converged": result.converged,
-        "final_distances": np.linalg.norm(final.xy - targets.xy, axis=1).tolist(),
-        "distance_left": distances,
+        "final_distances": distances(result.trajectory[-1]).tolist(),
+        "distance_left": [float(distances(handles).mean()) for handles in result.trajectory],
         "trajectory": [in_picture(points).xy.tolist() for points in result.trajectory],
         "axis": None if result.axis is None else in_picture(result.axis).xy.tolist(),
     }

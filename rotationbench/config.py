@@ -24,7 +24,7 @@ class ModelConfig:
     """`model`: which checkpoint, and how it is used. See `StableDiffusion` for the meaning of each.
 
     `drag_steps`, `lora_steps` and `sde_steps` are what the settings of methods take as their own defaults with this
-    model, where it proposes any.
+    model, `dift` what the metrics take for its features, where it proposes any.
     """
 
     name: str = MISSING
@@ -39,6 +39,7 @@ class ModelConfig:
     drag_steps: int | None = None
     lora_steps: int | None = None
     sde_steps: int | None = None
+    dift: dict[str, Any] | None = None
 
 
 @dataclass

@@ -81,7 +81,12 @@ def test_edits_records_tables_and_sheet(dataset, tmp_path):
     assert (record["unet_calls"], record["unet_images"], record["unet_grad_calls"]) == (9, 12, 2)
     assert record["seconds"] > 0 and record["peak_memory_mb"] > 0
     assert record["config"]["method"]["max_steps"] == 2
+    # The case has a pivot pair, which DragDiffusion drags like any other: it counts in the path, not in the distance.
+    assert len(record["trajectory"][0]) == 2
+    assert len(record["final_distances"]) == record["sample"]["handles"] == 1
+    # At the start and after the one round of tracking; the first is the way from (76, 70) to (64, 86).
     assert len(record["distance_left"]) == 2
+    assert record["distance_left"][0] == pytest.approx(20.0)
     assert (results / "contact_sheet.png").exists()
     # Both copies are one picture with one prompt: the same edit.
     first, second = (results / "dragdiffusion" / name / "edited.png" for name in ("cat1", "cat2"))
