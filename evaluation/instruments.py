@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -56,7 +57,7 @@ class Job:
     seed: int
 
 
-class Instrument:
+class Instrument(ABC):
     """Measures some metrics of several edits of one sample.
 
     Attributes:
@@ -67,7 +68,7 @@ class Instrument:
     names: ClassVar[tuple[str, ...]]
     revision: ClassVar[int] = 1
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - most instruments need nothing
         """Load what is needed.
 
         Raises:
@@ -78,9 +79,9 @@ class Instrument:
         """A text that changes whenever values measured earlier are no longer what would be measured now."""
         return f"v{self.revision} {self._tools(core, seed)}".strip()
 
+    @abstractmethod
     def measure(self, job: Job) -> Values:
         """Measure at least the names of the job that are this instrument's."""
-        raise NotImplementedError
 
     def _tools(self, core: StableDiffusion | None, seed: int) -> str:
         """The models, packages and options that the values come from."""
