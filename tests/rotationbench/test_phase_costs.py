@@ -30,9 +30,11 @@ def test_a_phase_inside_another_takes_its_time_from_it():
         with cost.phase("inner"):
             time.sleep(0.05)
     total = time.perf_counter() - started
-    assert cost.phases["inner"].seconds >= 0.05
-    assert 0.02 <= cost.phases["outer"].seconds < total - 0.045
-    assert cost.phases["outer"].seconds + cost.phases["inner"].seconds == pytest.approx(total, abs=0.01)
+    inner, outer = cost.phases["inner"].seconds, cost.phases["outer"].seconds
+    assert inner >= 0.05
+    assert outer >= 0.02
+    # Counted twice, the inner phase would make the sum longer than the whole.
+    assert inner + outer <= total
 
 
 def test_a_phase_that_fails_is_closed():
