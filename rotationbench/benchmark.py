@@ -205,8 +205,6 @@ class Benchmark:
             self.core.cost.reset()
             reset_peak_memory(self.core.device)
             result = self._drag(sample)
-        except KeyboardInterrupt:
-            raise
         except Exception as error:
             # Whatever it is, one sample must not end the run.
             self._fail(name, sample, identity, started, error)

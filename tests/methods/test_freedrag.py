@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tests_helpers import relative_error
 
 import methods.freedrag
 from methods.freedrag import FreeDrag, patch_at, place, update_template
@@ -14,10 +15,6 @@ from rotationbench.points import ImagePoints
 
 RECORDINGS = {"rotationdrag": "freedrag", "official": "freedrag_official"}
 OFFSETS = torch.tensor([-1.5, 0.0, 1.5])
-
-
-def relative_error(value: torch.Tensor, expected: np.ndarray) -> float:
-    return float(np.linalg.norm(value.numpy() - expected) / np.linalg.norm(expected))
 
 
 @pytest.mark.parametrize("case", ["cat", "rocket"])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tests_helpers import relative_error
 
 from methods.sde_drag import (
     SdeDrag,
@@ -20,10 +21,6 @@ from methods.sde_drag import (
 from rotationbench.diffusion import LoraSettings
 from rotationbench.errors import ConfigError
 from rotationbench.points import ImagePoints
-
-
-def relative_error(value: torch.Tensor, expected: np.ndarray) -> float:
-    return float(np.linalg.norm(value.numpy() - expected) / np.linalg.norm(expected))
 
 
 @pytest.mark.parametrize("case", ["cat", "rocket"])
