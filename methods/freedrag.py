@@ -35,11 +35,11 @@ from rotationbench.points import GridPoints
 from rotationbench.sample import DragSample
 
 Seen = tuple[torch.Tensor, torch.Tensor | None]
-"""Features `(1, C, rows, cols)` and, where it is needed, the latent one step cleaner `(1, 4, h, w)`."""
+"""Features `(1, C, rows, cols)` and, where it is needed, the latent one step cleaner `(1, C, h, w)`."""
 
 CANDIDATES = 10
 STEPS_PER_ROUND = 5
-STEPS_AFTER_ARRIVAL = 10
+STEPS_AFTER_ARRIVAL = 11
 ARRIVAL_DISTANCE = 0.5
 
 
@@ -94,6 +94,9 @@ class FreeDrag(LatentSettings):
 
     Pivot pairs are pairs like any other here: they have nowhere to go, but have a template, and count for stopping.
 
+    In the variant `"rotationdrag"`, each round that has every handle at its target sets the step limit anew, eleven
+    steps on, as in its program; a drag that arrives late therefore makes up to `max_steps` + 11 steps.
+
     Args:
         variant: `"rotationdrag"` is the program that the RotationDrag paper compares with, `"official"` the one that
             FreeDrag's authors published.
@@ -106,7 +109,7 @@ class FreeDrag(LatentSettings):
         ConfigError: when a value lies outside its range.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     max_steps: int = 2000
     latent_lr: float = 0.002
@@ -167,7 +170,7 @@ def drag_by_templates(
 
     Args:
         core: the diffusion model.
-        inverted: the latent at `timestep`, `(1, 4, h, w)`.
+        inverted: the latent at `timestep`, `(1, C, h, w)`.
         context: text embedding `(1, 77, C)`.
         timestep: t, where the latent is optimised.
         sample: for its mask and the size of the supervision grid.
@@ -178,7 +181,7 @@ def drag_by_templates(
     """
     variant = settings.resolved_variant()
     low_loss = variant.settled_loss * variant.l_expected / 2
-    offsets = torch.tensor(variant.offsets, device=core.device)
+    offsets = torch.tensor(variant.offsets, device=core.device, dtype=core.latent_dtype)
     hold_background = background_term(core, sample, inverted.shape[2:], settings)
     step_back = hold_background is not None and not variant.holds_features
 
@@ -193,12 +196,12 @@ def drag_by_templates(
             [difference(features, point, offsets, template) for point, template in zip(current, templates, strict=True)]
         )
 
-    goal = targets.rc.to(core.device)
-    current = handles.rc.to(core.device)
+    goal = targets.rc.to(core.device, core.latent_dtype)
+    current = handles.rc.to(core.device, core.latent_dtype)
     supervised: list[torch.Tensor] = []
     settled = torch.zeros(len(handles), dtype=torch.bool, device=core.device)
-    loss_ini = torch.zeros(len(handles), device=core.device)
-    loss_end = torch.zeros(len(handles), device=core.device)
+    loss_ini = torch.zeros(len(handles), device=core.device, dtype=core.latent_dtype)
+    loss_end = torch.zeros(len(handles), device=core.device, dtype=core.latent_dtype)
     limit = settings.max_steps
 
     with core.cost.phase("drag", core.device):
@@ -259,7 +262,7 @@ def drag_by_templates(
                 for template, point, end, rests in zip(templates, current, loss_end, settled, strict=True)
             ]
             if variant.ends_after_arrival and bool((distances < ARRIVAL_DISTANCE).all()):
-                limit = min(settings.max_steps, len(supervised) + STEPS_AFTER_ARRIVAL)
+                limit = min(settings.max_steps, len(supervised)) + STEPS_AFTER_ARRIVAL
 
     return LatentDrag(latents.detach(), supervised, supervised, current, bool(settled.all()))
 
@@ -347,7 +350,9 @@ def place(
         return current
     goes_on = loss_end < l_expected / 2
     start = current if goes_on else current - way(current, target, d_max)
-    shares = torch.arange(1, CANDIDATES + 1, device=current.device)[:, None] / CANDIDATES
+    # Factor and sum are rounded as in the published programs: the candidates of a handle that has nowhere to go may
+    # differ from its place by the last digit, and at |0| that digit decides the slope.
+    shares = torch.arange(1, CANDIDATES + 1, device=current.device, dtype=current.dtype)[:, None] * (1 / CANDIDATES)
     furthest = start + way(start, target, d_max if goes_on else 2 * d_max)
     last = torch.tensor(features.shape[2:], device=current.device) - 1
     candidates = ((1 - shares) * start + shares * furthest).clamp(min=torch.zeros_like(last), max=last)

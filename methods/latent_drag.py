@@ -107,7 +107,7 @@ class LatentDrag:
     """How the optimisation of a latent went.
 
     Args:
-        latents: the optimised latent `(1, 4, h, w)`.
+        latents: the optimised latent `(1, C, h, w)`.
         tracked: the handles `(N, 2)` after each round of tracking; the first step has none.
         supervised: the handles `(N, 2)` that each optimiser step used.
         final: where the handles ended, `(N, 2)`.
@@ -150,7 +150,7 @@ def optimise_latent(
 
     Args:
         core: the diffusion model.
-        inverted: the latent at `timestep`, `(1, 4, h, w)`.
+        inverted: the latent at `timestep`, `(1, C, h, w)`.
         context: text embedding `(1, 77, C)`.
         timestep: t, where the latent is optimised.
         sample: for the size of the supervision grid.
@@ -169,8 +169,8 @@ def optimise_latent(
             core, latents, context, timestep, sample.size, settings.feature_index, step_back=may_change is not None
         )
 
-    goal = targets.rc.to(core.device)
-    current = handles.rc.to(core.device)
+    goal = targets.rc.to(core.device, core.latent_dtype)
+    current = handles.rc.to(core.device, core.latent_dtype)
     tracked: list[torch.Tensor] = []
     supervised: list[torch.Tensor] = []
     converged = False
@@ -226,7 +226,7 @@ def features_and_previous(
 
     Args:
         core: the diffusion model.
-        latents: z, `(1, 4, h, w)`.
+        latents: z, `(1, C, h, w)`.
         context: text embedding `(1, 77, C)`.
         timestep: t.
         image_size: height and width of the picture in pixels.
@@ -234,7 +234,7 @@ def features_and_previous(
         step_back: whether the cleaner latent is wanted; without it the blocks behind the features are not evaluated.
 
     Returns:
-        Features `(1, C, H // 2, W // 2)`, and the latent `(1, 4, h, w)` at the next lower timestep or None.
+        Features `(1, C, H // 2, W // 2)`, and the latent `(1, C, h, w)` at the next lower timestep or None.
     """
     if not step_back:
         return grid_features(core.features(latents, timestep, context, index), image_size), None

@@ -9,8 +9,9 @@ Angles here are radians or degrees from +x to +y, which is clockwise on the scre
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import cv2
@@ -113,7 +114,7 @@ class RotationDrag(LatentDragSettings):
                 targets,
                 self,
                 make_tracker=lambda features: track_rotated_features(features, handles, axis, rotated, self),
-                skip=_same_direction(targets.rc.to(core.device), axis.rc.to(core.device)),
+                skip=partial(same_direction, targets=targets.rc.to(core.device), axes=axis.rc.to(core.device)),
                 background=background,
                 progress=progress,
             )
@@ -265,19 +266,24 @@ def _turns(current: torch.Tensor, starts: torch.Tensor, axes: torch.Tensor) -> l
     return [turn(*points) for points in zip(current, starts, axes, strict=True)]
 
 
-def _same_direction(targets: torch.Tensor, axes: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Marks handles that lie in exactly the same direction from their axis as their target: they have turned enough."""
+def same_direction(handles: torch.Tensor, targets: torch.Tensor, axes: torch.Tensor) -> torch.Tensor:
+    """Which handles lie in exactly the same direction from their axis as their target: they have turned enough.
 
-    def skip(handles: torch.Tensor) -> torch.Tensor:
-        return torch.tensor(
-            [
-                _direction(handle, axis) == _direction(target, axis)
-                for handle, target, axis in zip(handles, targets, axes, strict=True)
-            ],
-            device=handles.device,
-        )
+    Decided on whole cells by integers, because two angles that are equal on paper need not be equal after rounding.
+    What lies on the axis has no direction and is never in the same one.
 
-    return skip
+    Args:
+        handles: `(N, 2)` whole cells, row and column.
+        targets: `(N, 2)` whole cells.
+        axes: `(N, 2)` whole cells.
+
+    Returns:
+        Bool `(N,)`.
+    """
+    spokes, goals = (handles - axes).round().long(), (targets - axes).round().long()
+    cross = spokes[:, 0] * goals[:, 1] - spokes[:, 1] * goals[:, 0]
+    along = (spokes * goals).sum(dim=1)
+    return (cross == 0) & (along > 0)
 
 
 # --- the features of the rotated picture ----------------------------------------------------------------------------

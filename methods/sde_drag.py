@@ -21,7 +21,7 @@ from PIL import Image
 
 from methods.latent_drag import check_not_negative, check_positive
 from rotationbench.diffusion.core import StableDiffusion
-from rotationbench.diffusion.ddim import predicted_x0
+from rotationbench.diffusion.ddim import draw_noise, predicted_x0
 from rotationbench.diffusion.lora import LoraSettings
 from rotationbench.errors import ConfigError
 from rotationbench.method import DragResult, Progress, no_progress
@@ -37,7 +37,7 @@ class SdeDrag:
 
     Pivot pairs are dropped: they have nowhere to go. An empty mask counts as no mask.
 
-    A drag keeps its whole noising, t0·`steps` + 1 latents in float32: 121 latents with the defaults, 8 MB at 512².
+    A drag keeps its whole noising, t0·`steps` + 1 latents: 121 latents with the defaults, 8 MB in float32 at 512².
 
     Args:
         steps: S, the steps from pure noise to the picture.
@@ -198,7 +198,7 @@ def drag_once(
 
     Args:
         core: the diffusion model.
-        latents: `(1, 4, h, w)`.
+        latents: `(1, C, h, w)`.
         context: text embeddings `(2, 77, C)`, of the empty prompt and of the prompt.
         sources: `(N, 2)` whole cells.
         targets: `(N, 2)` whole cells.
@@ -207,7 +207,7 @@ def drag_once(
         generator: source of the noise.
 
     Returns:
-        The latent `(1, 4, h, w)` after the drag.
+        The latent `(1, C, h, w)` after the drag.
     """
     scheduler = DPMSolverMultistepScheduler.from_config(core.scheduler_config)
     scheduler.set_timesteps(settings.steps)
@@ -218,7 +218,9 @@ def drag_once(
     recorded = [latents]
     for timestep in reversed(timesteps[settings.steps - count :]):
         ratio = alpha_at(core, timestep + stride) / alpha_at(core, timestep)
-        recorded.append(ratio.sqrt() * recorded[-1] + (1 - ratio).sqrt() * draw(latents.shape, generator, core.device))
+        recorded.append(
+            ratio.sqrt() * recorded[-1] + (1 - ratio).sqrt() * draw_noise(latents.shape, generator, latents)
+        )
 
     latents = copy_and_paste(recorded[-1], sources, targets, settings, generator)
 
@@ -262,21 +264,21 @@ def copy_and_paste(
     Pairs come one after another, each on what the ones before it left.
 
     Args:
-        latents: `(1, 4, h, w)`.
+        latents: `(1, C, h, w)`.
         sources: `(N, 2)` whole cells.
         targets: `(N, 2)` whole cells.
         settings: SDE-Drag's settings.
         generator: source of the noise.
 
     Returns:
-        New latents `(1, 4, h, w)`.
+        New latents `(1, C, h, w)`.
     """
     latents = latents.clone()
     for source, target in zip(sources, targets, strict=True):
         from_rows, to_rows = squares(int(source[0]), int(target[0]), settings.radius, latents.shape[2])
         from_cols, to_cols = squares(int(source[1]), int(target[1]), settings.radius, latents.shape[3])
         content = latents[:, :, from_rows, from_cols].clone()
-        noise = draw(content.shape, generator, latents.device)
+        noise = draw_noise(content.shape, generator, latents)
         latents[:, :, from_rows, from_cols] = settings.beta * content + math.sqrt(1 - settings.beta**2) * noise
         latents[:, :, to_rows, to_cols] = settings.alpha * content
     return latents
@@ -295,11 +297,11 @@ def squares(source: int, target: int, radius: int, size: int) -> tuple[slice, sl
 def guided_noise(
     core: StableDiffusion, latents: torch.Tensor, timestep: int, context: torch.Tensor, guidance_scale: float
 ) -> torch.Tensor:
-    """ε `(B, 4, h, w)` with classifier-free guidance, in one evaluation; without it when the scale is 1.
+    """ε `(B, C, h, w)` with classifier-free guidance, in one evaluation; without it when the scale is 1.
 
     Args:
         core: the diffusion model.
-        latents: `(B, 4, h, w)`.
+        latents: `(B, C, h, w)`.
         timestep: t.
         context: text embeddings `(2, 77, C)`, of the empty prompt and of the prompt.
         guidance_scale: 1 or more.
@@ -316,7 +318,7 @@ def sde_mean(
 ) -> torch.Tensor:
     """The mean of the reverse SDE's step: DDIM's eq. 12 (arXiv 2010.02502) with η = 1, without its noise.
 
-    √ᾱ'·x0 + √(1 − ᾱ' − σ²)·ε with σ² = (1 − ᾱ')/(1 − ᾱ)·(1 − ᾱ/ᾱ'); all latents `(B, 4, h, w)`.
+    √ᾱ'·x0 + √(1 − ᾱ' − σ²)·ε with σ² = (1 − ᾱ')/(1 − ᾱ)·(1 − ᾱ/ᾱ'); all latents `(B, C, h, w)`.
     """
     variance = (1 - alpha_previous) / (1 - alpha) * (1 - alpha / alpha_previous)
     x0 = predicted_x0(latents, noise, alpha)
@@ -326,10 +328,5 @@ def sde_mean(
 def alpha_at(core: StableDiffusion, timestep: int) -> torch.Tensor:
     """ᾱ at a training timestep; 1, no noise at all, below the first."""
     if timestep < 0:
-        return torch.ones((), device=core.device)
+        return torch.ones_like(core.alphas[0])
     return core.alphas[timestep]
-
-
-def draw(shape: torch.Size, generator: torch.Generator, device: torch.device) -> torch.Tensor:
-    """Standard normal noise, drawn on the CPU so that a seed means the same on every device."""
-    return torch.randn(shape, generator=generator).to(device)

@@ -144,7 +144,7 @@ def build_core(
     Args:
         model: the settings.
         device: `"auto"`, `"cpu"`, `"cuda"` or any name torch knows.
-        dtype: `"auto"`, `"fp32"`, `"fp16"` or `"bf16"`.
+        dtype: `"auto"`, `"fp64"`, `"fp32"`, `"fp16"` or `"bf16"`.
         cache_dir: where LoRAs are kept; None keeps them nowhere.
 
     Raises:

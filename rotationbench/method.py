@@ -27,14 +27,14 @@ class DragResult:
     """What a drag method made of a sample.
 
     Args:
-        edited: float32 `(1, 3, H, W)` in [0, 1] on the CPU, at the size of the sample that the method was given.
+        edited: `(1, 3, H, W)` in [0, 1] on the CPU, at the size of the sample that the method was given.
         trajectory: the handles in order of time, in cells of the supervision grid; the last entry is where they ended.
         targets: where the handles of `trajectory` were meant to go, in cells of the supervision grid.
         steps: drag steps made.
         converged: whether the method's own stopping rule was met before its step limit; None when it has no such rule.
         axis: the rotation axis of each handle in cells of the supervision grid, for methods that have one.
-        trace: arrays worth keeping for a look inside, written to `trace.npz` on request: float32 latents such as
-            `inverted` and `optimized`, each `(1, 4, h, w)`.
+        trace: arrays worth keeping for a look inside, written to `trace.npz` on request: latents such as
+            `inverted` and `optimized`, each `(1, C, h, w)`.
     """
 
     edited: torch.Tensor

@@ -65,7 +65,8 @@ class GridPoints:
     """Points on the supervision grid.
 
     Args:
-        rc: tensor of shape `(N, 2)`, float32, a row per point: (row, column) in cells of the grid.
+        rc: tensor of shape `(N, 2)`, a row per point: (row, column) in cells of the grid. Whole cells are
+            float32, which holds them exactly; what lies between cells has the number type of the latents.
 
     Raises:
         ValueError: when `rc` has another shape.

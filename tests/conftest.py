@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests_helpers import GOLDEN
 
 from rotationbench.diffusion import StableDiffusion
 from rotationbench.points import ImagePoints
 from rotationbench.sample import DragSample
-
-GOLDEN = Path(__file__).parent / "golden"
 
 
 def load_core(**settings: object) -> StableDiffusion:

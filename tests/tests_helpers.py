@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from rotationbench.config import project_root
+from rotationbench.diffusion import StableDiffusion
+from rotationbench.method import DragResult
+
+COUNTERS = ("unet_calls", "unet_images", "unet_grad_calls")
+GOLDEN = Path(__file__).parent / "golden"
+
+LATENT_TOLERANCE = 1e-6
+EDITED_TOLERANCE = 1e-5
+"""What float64 runs of two programs agree to on any CPU; they were seen to agree to 1e-11 and, in float32, to 3e-8."""
 
 
 def compose_config(*overrides: str) -> DictConfig:
@@ -19,3 +30,31 @@ def compose_config(*overrides: str) -> DictConfig:
 def relative_error(value: torch.Tensor, expected: np.ndarray) -> float:
     """Relative L2 error of a tensor against a recording."""
     return float(np.linalg.norm(value.numpy() - expected) / np.linalg.norm(expected))
+
+
+def assert_agrees(
+    result: DragResult,
+    expected: dict[str, np.ndarray],
+    *,
+    latents: tuple[str, ...] = ("inverted", "optimized"),
+    trajectory: bool = True,
+) -> None:
+    """An edit in float64 agrees with a recording: its handles, the latents named, and the edited picture."""
+    if trajectory:
+        # Recordings keep handles in float32.
+        np.testing.assert_array_equal(result.trace["trajectory"].to(torch.float32).numpy(), expected["trajectory"])
+    for key in latents:
+        assert result.trace[key].dtype == torch.float64
+        assert relative_error(result.trace[key], expected[key]) < LATENT_TOLERANCE, key
+    assert np.abs(result.edited.numpy() - expected["edited"]).max() < EDITED_TOLERANCE
+
+
+def evaluations(core: StableDiffusion) -> tuple[int, int, int]:
+    """UNet evaluations of a core so far: calls, latents that went through, and calls that recorded gradients."""
+    phases = core.cost.phases.values()
+    return tuple(sum(getattr(phase, key) for phase in phases) for key in COUNTERS)  # type: ignore[return-value]
+
+
+def recorded_evaluations(expected: dict[str, np.ndarray]) -> tuple[int, int, int]:
+    """The same as recorded."""
+    return tuple(int(expected[key]) for key in COUNTERS)  # type: ignore[return-value]

@@ -15,13 +15,13 @@ from diffusers import DDIMScheduler
 
 from rotationbench.diffusion.attention import mutual_self_attention, set_attention_kernel
 from rotationbench.diffusion.cost import Cost, PhaseCost
-from rotationbench.diffusion.ddim import ddim_step
+from rotationbench.diffusion.ddim import ddim_step, draw_noise
 from rotationbench.diffusion.features import capture_features
 from rotationbench.diffusion.loading import Components, hash_weights, load_components
 from rotationbench.diffusion.lora import ADAPTER, LoraSettings, lora_attached
 from rotationbench.errors import CheckpointError, ConfigError
 
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 ATTENTION_KERNELS = ("sdpa", "unfused")
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 FP16_LOSS_SCALE = 2.0**12
@@ -31,7 +31,9 @@ FP16_LOSS_SCALE = 2.0**12
 class StableDiffusion:
     """Stable Diffusion with DDIM inversion, features, LoRA and sampling with mutual self-attention.
 
-    Latents `(B, 4, h, w)` and features are float32 outside the UNet, whatever number type the weights have.
+    Outside the UNet, latents `(B, C, h, w)` and features are of one number type, `latent_dtype`: float64 when the
+    weights are float64, and float32 for every other type of weights. Noise is drawn in float32 on the CPU and cast, so
+    that a seed means the same in every number type and on every device.
 
     Args:
         components: the parts of a checkpoint.
@@ -69,6 +71,7 @@ class StableDiffusion:
         if not 1 <= num_inference_steps <= 1000:
             raise ConfigError(f"model.num_inference_steps: expected 1 to 1000, got {num_inference_steps}.")
         self.device, self.dtype = device, dtype
+        self.latent_dtype = torch.float64 if dtype == torch.float64 else torch.float32
         self.resolution, self.cache_dir = resolution, cache_dir
         self.weights_hash = hash_weights(components.unet, components.vae, components.text_encoder)
         layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
@@ -89,6 +92,9 @@ class StableDiffusion:
         )
         self.scheduler.set_timesteps(num_inference_steps)
         self.num_inference_steps = num_inference_steps
+        # diffusers makes the table in float32; what is computed from it is computed in the latents' number type.
+        self.scheduler.alphas_cumprod = self.scheduler.alphas_cumprod.to(self.latent_dtype)
+        self.scheduler.final_alpha_cumprod = self.scheduler.final_alpha_cumprod.to(self.latent_dtype)
         self.alphas = self.scheduler.alphas_cumprod.to(device)
         self.vae_factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
         self.cost = Cost()
@@ -119,7 +125,7 @@ class StableDiffusion:
             pretrained: hub id, folder in diffusers layout, or single file.
             vae: hub id or folder of another autoencoder (`AutoencoderKL` or `AutoencoderTiny`).
             device: `"auto"` (CUDA where there is one), `"cpu"`, `"cuda"` or any name torch knows.
-            dtype: `"auto"` (fp16 on CUDA, fp32 elsewhere), `"fp32"`, `"fp16"` or `"bf16"`.
+            dtype: `"auto"` (fp16 on CUDA, fp32 elsewhere), `"fp64"`, `"fp32"`, `"fp16"` or `"bf16"`.
             allow_pickle: also read weights that are not safetensors; only for files you trust.
             single_file_config: diffusers folder or hub id that describes a single file's architecture.
             **settings: further arguments of the class.
@@ -145,33 +151,30 @@ class StableDiffusion:
         return height, width
 
     def image_tensor(self, image: np.ndarray) -> torch.Tensor:
-        """uint8 `(H, W, 3)` as float32 `(1, 3, H, W)` in [-1, 1] on the device."""
+        """uint8 `(H, W, 3)` as `(1, 3, H, W)` in [-1, 1], of the latents' number type, on the device."""
         tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-        return (tensor.to(self.device, torch.float32) / 127.5) - 1
+        return (tensor.to(self.device, self.latent_dtype) / 127.5) - 1
 
     @torch.no_grad()
     def encode(self, image: torch.Tensor) -> torch.Tensor:
-        """Latents `(B, 4, h, w)` of pictures `(B, 3, H, W)` in [-1, 1]: the posterior mean, scaled.
+        """Latents `(B, C, h, w)` of pictures `(B, 3, H, W)` in [-1, 1]: the posterior mean, scaled.
 
         Raises:
             ValueError: when a side is no multiple of the autoencoder's factor; see `working_size`.
         """
         encoded = self._encode(image)
         mean = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mean
-        return mean.to(torch.float32) * self.vae.config.scaling_factor
+        return mean.to(self.latent_dtype) * self.vae.config.scaling_factor
 
     @torch.no_grad()
     def sample_posterior(self, image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Latents drawn from the posterior, scaled; autoencoders without a posterior give their only answer.
-
-        The noise is drawn on the CPU, so that a seed means the same on every device.
-        """
+        """Latents drawn from the posterior, scaled; autoencoders without a posterior give their only answer."""
         encoded = self._encode(image)
         if hasattr(encoded, "latents"):
-            return encoded.latents.to(torch.float32) * self.vae.config.scaling_factor
-        mean, std = encoded.latent_dist.mean.to(torch.float32), encoded.latent_dist.std.to(torch.float32)
-        noise = torch.randn(mean.shape, generator=generator).to(self.device)
-        return (mean + std * noise) * self.vae.config.scaling_factor
+            return encoded.latents.to(self.latent_dtype) * self.vae.config.scaling_factor
+        posterior = encoded.latent_dist
+        mean, std = posterior.mean.to(self.latent_dtype), posterior.std.to(self.latent_dtype)
+        return (mean + std * draw_noise(mean.shape, generator, mean)) * self.vae.config.scaling_factor
 
     def _encode(self, image: torch.Tensor) -> Any:
         if image.shape[-2] % self.vae_factor or image.shape[-1] % self.vae_factor:
@@ -183,9 +186,9 @@ class StableDiffusion:
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Pictures `(B, 3, H, W)` in [0, 1], float32, of latents `(B, 4, h, w)`."""
+        """Pictures `(B, 3, H, W)` in [0, 1] of latents `(B, C, h, w)`."""
         image = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.dtype)).sample
-        return (image.to(torch.float32) / 2 + 0.5).clamp(0, 1)
+        return (image.to(self.latent_dtype) / 2 + 0.5).clamp(0, 1)
 
     @torch.no_grad()
     def embed(self, prompt: str) -> torch.Tensor:
@@ -199,16 +202,16 @@ class StableDiffusion:
                 return_tensors="pt",
             )
             embedded = self.text_encoder(tokens.input_ids.to(self.device))[0]
-            self._embeddings[prompt] = embedded.to(torch.float32)
+            self._embeddings[prompt] = embedded.to(self.latent_dtype)
         return self._embeddings[prompt]
 
     # --- the UNet -----------------------------------------------------------------------------------------------
 
     def noise(self, latents: torch.Tensor, timestep: torch.Tensor | int, context: torch.Tensor) -> torch.Tensor:
-        """Predicted noise ε `(B, 4, h, w)`; what models of velocity predict is converted.
+        """Predicted noise ε `(B, C, h, w)`; what models of velocity predict is converted.
 
         Args:
-            latents: `(B, 4, h, w)`.
+            latents: `(B, C, h, w)`.
             timestep: one number, or `(B,)`.
             context: text embeddings `(1, 77, C)` or `(B, 77, C)`.
         """
@@ -220,7 +223,7 @@ class StableDiffusion:
         """Features `(B, C, h', w')` of one block, without evaluating the blocks behind it.
 
         Args:
-            latents: `(B, 4, h, w)`.
+            latents: `(B, C, h, w)`.
             timestep: one number, or `(B,)`.
             context: text embeddings `(1, 77, C)` or `(B, 77, C)`.
             index: 0 is the mid block, 1 to 4 the up blocks.
@@ -230,7 +233,7 @@ class StableDiffusion:
         """
         with capture_features(self.unet, index, stop=True) as captured:
             self._evaluate(latents, timestep, context)
-        return captured.take().to(torch.float32)
+        return captured.take().to(self.latent_dtype)
 
     def noise_and_features(
         self, latents: torch.Tensor, timestep: torch.Tensor | int, context: torch.Tensor, index: int
@@ -238,10 +241,10 @@ class StableDiffusion:
         """Predicted noise and the features of one block from a single evaluation; see `noise` and `features`."""
         with capture_features(self.unet, index, stop=False) as captured:
             predicted = self._evaluate(latents, timestep, context)
-        return self._as_noise(predicted, latents, timestep), captured.take().to(torch.float32)
+        return self._as_noise(predicted, latents, timestep), captured.take().to(self.latent_dtype)
 
     def _as_noise(self, predicted: torch.Tensor, latents: torch.Tensor, timestep: torch.Tensor | int) -> torch.Tensor:
-        predicted = predicted.to(torch.float32)
+        predicted = predicted.to(self.latent_dtype)
         if self.prediction_type == "epsilon":
             return predicted
         # v = √ᾱ·ε − √(1 − ᾱ)·x0 (Salimans and Ho, arXiv 2202.00512, appendix D).
@@ -251,7 +254,7 @@ class StableDiffusion:
     def _evaluate(self, latents: torch.Tensor, timestep: torch.Tensor | int, context: torch.Tensor) -> torch.Tensor:
         batch = latents.shape[0]
         self.cost.count(batch, grad=torch.is_grad_enabled())
-        reduced = self.dtype != torch.float32
+        reduced = self.dtype != self.latent_dtype
         with torch.autocast(self.device.type, self.dtype) if reduced else nullcontext():
             return self.unet(
                 latents.to(self.dtype), timestep, encoder_hidden_states=context.to(self.dtype).expand(batch, -1, -1)
@@ -284,7 +287,7 @@ class StableDiffusion:
 
     @torch.no_grad()
     def invert(self, latents: torch.Tensor, context: torch.Tensor, steps: int) -> torch.Tensor:
-        """DDIM inversion of clean latents `(B, 4, h, w)` over the first `steps` timesteps (arXiv 2010.02502)."""
+        """DDIM inversion of clean latents `(B, C, h, w)` over the first `steps` timesteps (arXiv 2010.02502)."""
         for timestep in reversed(self.scheduler.timesteps.tolist()[-steps:]):
             noise = self.noise(latents, timestep, context)
             alpha_from = self.alpha(timestep - self.timestep_stride)
@@ -320,13 +323,13 @@ class StableDiffusion:
         """Denoise `edited` over `steps` DDIM steps, with the keys and values of `original` in late self-attention.
 
         Args:
-            original: the inverted latent `(1, 4, h, w)`, denoised alongside.
-            edited: the optimised latent `(1, 4, h, w)`.
+            original: the inverted latent `(1, C, h, w)`, denoised alongside.
+            edited: the optimised latent `(1, C, h, w)`.
             context: text embedding `(1, 77, C)`.
             steps: A, as in the inversion.
 
         Returns:
-            The edited clean latent `(1, 4, h, w)`.
+            The edited clean latent `(1, C, h, w)`.
         """
         latents = torch.cat([original, edited])
         with self.cost.phase("sampling", self.device), mutual_self_attention(self.unet):

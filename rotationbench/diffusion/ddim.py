@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 
@@ -22,3 +24,12 @@ def ddim_step(
     """
     x0 = predicted_x0(latents, noise, alpha_from)
     return alpha_to.sqrt() * x0 + (1 - alpha_to).sqrt() * noise
+
+
+def draw_noise(shape: Sequence[int], generator: torch.Generator, like: torch.Tensor) -> torch.Tensor:
+    """Standard normal noise of `shape`, on the device and in the number type of `like`.
+
+    It is drawn in float32 on the CPU and then cast, so that a seed means the same on every device and in every number
+    type.
+    """
+    return torch.randn(tuple(shape), generator=generator, dtype=torch.float32).to(like)

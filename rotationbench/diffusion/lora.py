@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from rotationbench.diffusion.cost import PhaseCost
+from rotationbench.diffusion.ddim import draw_noise
 from rotationbench.errors import ConfigError
 from rotationbench.files import whole_file
 
@@ -129,7 +130,7 @@ def _attach(core: StableDiffusion, settings: LoraSettings, seed: int) -> None:
         core.unet.add_adapter(config, adapter_name=ADAPTER)
     for parameter in _lora_parameters(core):
         # The optimiser needs full precision, whatever the UNet computes in.
-        parameter.data = parameter.data.to(torch.float32)
+        parameter.data = parameter.data.to(core.latent_dtype)
         parameter.requires_grad_(False)
 
 
@@ -151,7 +152,7 @@ def _train(core: StableDiffusion, image: torch.Tensor, prompt: str, settings: Lo
         context = core.embed(prompt)
         for _ in tqdm(range(settings.steps), desc="LoRA", leave=False, disable=None):
             latents = torch.cat([crops.draw(generator) for _ in range(settings.batch_size)])
-            noise = torch.randn(latents.shape, generator=generator).to(core.device)
+            noise = draw_noise(latents.shape, generator, latents)
             timesteps = torch.randint(0, len(core.alphas), (settings.batch_size,), generator=generator).to(core.device)
             alphas = core.alphas[timesteps].view(-1, 1, 1, 1)
             noised = alphas.sqrt() * latents + (1 - alphas).sqrt() * noise

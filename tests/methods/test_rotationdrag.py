@@ -1,51 +1,80 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from tests_helpers import relative_error
+from tests_helpers import assert_agrees, evaluations, recorded_evaluations
 
-from methods.rotationdrag import RotatedReferences, RotationDrag, derived_axis, rotation_axes, turn
+from methods.rotationdrag import RotatedReferences, RotationDrag, derived_axis, rotation_axes, same_direction, turn
 from rotationbench.errors import ConfigError
 from rotationbench.points import ImagePoints
 
 DIRECTIONS = {"released": "released", "corrected": "paper"}
 
 
-@pytest.mark.parametrize("case", ["cat", "rocket"])
-@pytest.mark.parametrize("recording", ["released", "corrected"])
+RECORDINGS = [
+    "cat_rotationdrag_released",
+    "cat_rotationdrag_corrected",
+    "rocket_rotationdrag_released",
+    "rocket_rotationdrag_corrected",
+    "cat2_rotationdrag_released",
+]
+
+
+@pytest.mark.parametrize("recording", RECORDINGS)
 @pytest.mark.parametrize("attention", ["unfused", "sdpa"])
-def test_reproduces_the_released_program(golden_core, golden_sample, golden_recording, case, recording, attention):
-    expected, options = golden_recording(f"{case}_rotationdrag_{recording}")
-    sample = golden_sample(case, axis=expected["axis"] if case == "rocket" else None)
-    core = golden_core(attention=attention)
+def test_reproduces_the_released_program(golden_core, golden_sample, golden_recording, recording, attention):
+    expected, options = golden_recording(recording)
+    case, _, direction = recording.split("_")
+    # Derived axes are given as recorded: of cat2's two handles the second has one.
+    derived = {"cat": None, "rocket": expected["axis"], "cat2": expected["axis"][1:]}[case]
+    core = golden_core(dtype="fp64", attention=attention)
     method = RotationDrag(
         max_steps=options["n_pix_step"],
         latent_lr=options["lr"],
         lam=options["lam"],
-        rotation=DIRECTIONS[recording],
+        rotation=DIRECTIONS[direction],
+        pivot_assignment="in_order",
         lora=None,
     )
-    result = method.edit(core, sample)
+    result = method.edit(core, golden_sample(case, axis=derived))
 
-    np.testing.assert_array_equal(result.trace["trajectory"].numpy(), expected["trajectory"])
+    assert_agrees(result, expected)
     np.testing.assert_array_equal(result.trace["axis"].numpy(), expected["axis"])
-    tolerance = 1e-5 if attention == "unfused" else 1e-3
-    assert relative_error(result.trace["inverted"], expected["inverted"]) < tolerance
-    assert relative_error(result.trace["optimized"], expected["optimized"]) < tolerance
-    assert np.abs(result.edited.numpy() - expected["edited"]).max() < 5e-3
-    # The program inverts a picture in every round of tracking; the same angle is inverted once here.
-    calls = sum(phase.unet_calls for phase in core.cost.phases.values())
-    assert calls <= expected["unet_calls"]
-    assert core.cost.phases["drag"].unet_grad_calls == expected["unet_grad_calls"]
+    # The program inverts a picture per handle and round of tracking; here each angle is inverted once, in batches.
+    calls, images, with_gradient = evaluations(core)
+    recorded_calls, recorded_images, recorded_with_gradient = recorded_evaluations(expected)
+    assert calls <= recorded_calls and images <= recorded_images
+    assert with_gradient == recorded_with_gradient
 
 
-def test_derives_the_recorded_axis(golden_sample, golden_recording):
-    expected, _ = golden_recording("rocket_rotationdrag_released")
-    derived = rotation_axes(golden_sample("rocket")).rc.numpy()
+@pytest.mark.parametrize(("case", "recording"), [("rocket", "rocket_rotationdrag_released"), ("cat2", RECORDINGS[4])])
+def test_derives_the_recorded_axis(golden_sample, golden_recording, case, recording):
+    expected, _ = golden_recording(recording)
+    derived = rotation_axes(golden_sample(case), pivot_assignment="in_order").rc.numpy()
+    # Lines are rasterised in several ways; they differ by a cell.
     assert np.abs(derived - expected["axis"]).max() <= 2
+
+
+def test_the_same_direction_is_decided_on_whole_cells():
+    # Every pair of collinear spokes of a grid: angles in float32 tell 558 of 924 such pairs apart rightly.
+    spokes = [(row, col) for row in range(-6, 7) for col in range(-6, 7) if (row, col) != (0, 0)]
+    pairs = [(a, b) for a in spokes for b in spokes]
+    handles = torch.tensor([a for a, _ in pairs], dtype=torch.float32) + 20
+    targets = torch.tensor([b for _, b in pairs], dtype=torch.float32) + 20
+    found = same_direction(handles, targets, torch.full_like(handles, 20))
+
+    def lowest(row, col):
+        divisor = math.gcd(row, col)
+        return row // divisor, col // divisor
+
+    expected = torch.tensor([lowest(*a) == lowest(*b) for a, b in pairs])
+    assert torch.equal(found, expected)
+    on_the_axis = torch.tensor([[20.0, 20.0]])
+    assert not same_direction(on_the_axis, on_the_axis + 3, on_the_axis).any()
 
 
 def references(core, sample, **settings):

@@ -23,19 +23,21 @@ from rotationbench.errors import ConfigError
 from rotationbench.points import ImagePoints
 
 
-@pytest.mark.parametrize("case", ["cat", "rocket"])
+@pytest.mark.parametrize("case", ["cat", "rocket", "cat2", "cat3"])
 @pytest.mark.parametrize("attention", ["unfused", "sdpa"])
 def test_reproduces_the_released_program(golden_core, golden_sample, golden_recording, case, attention):
-    expected, _ = golden_recording(f"{case}_sdedrag")
-    core = golden_core(attention=attention)
-    result = SdeDrag(steps=20, lora=None).edit(core, golden_sample(case))
-    assert relative_error(result.trace["init_latent"], expected["init_latent"]) < 1e-6
+    expected, options = golden_recording(f"{case}_sdedrag")
+    core = golden_core(dtype="fp64", attention=attention)
+    result = SdeDrag(steps=options["steps"], lora=None).edit(core, golden_sample(case), seed=options["seed"])
     assert result.trace["latents"].shape == expected["latents"].shape
-    assert relative_error(result.trace["latents"], expected["latents"]) < 1e-4
+    # Scalar code draws float32 normals that differ by 1e-6 from vector code.
+    for key in ("init_latent", "latents"):
+        assert relative_error(result.trace[key], expected[key]) < 1e-5
     truncated = (result.edited[0].permute(1, 2, 0) * 255).to(torch.uint8).numpy()
     assert np.abs(truncated.astype(int) - expected["edited"]).max() <= 1
-    # 12 of 20 steps, the current and the recorded latent, each with and without the prompt.
-    assert (core.cost.phases["drag"].unet_calls, core.cost.phases["drag"].unet_images) == (12, 48)
+    # Each drag: 12 of 20 steps, the current and the recorded latent, each with and without the prompt.
+    drags = len(expected["latents"])
+    assert (core.cost.phases["drag"].unet_calls, core.cost.phases["drag"].unet_images) == (12 * drags, 48 * drags)
     assert result.converged is None
 
 
