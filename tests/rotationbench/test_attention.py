@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests_helpers import GOLDEN
+
+from rotationbench.diffusion.attention import (
+    lent_keys_and_values,
+    mutual_self_attention,
+    recorded_keys_and_values,
+    self_attention_layers,
+    shared_self_attention_layers,
+    up_block_self_attention_layers,
+)
+
+TIMESTEP = 301
+
+
+@pytest.fixture(params=["sdpa", "unfused"])
+def core(request, golden_core):
+    return golden_core(dtype="fp64", attention=request.param)
+
+
+@pytest.fixture
+def latents() -> tuple[torch.Tensor, torch.Tensor]:
+    # Not square, so that a confusion of rows and columns shows.
+    generator = torch.Generator().manual_seed(5)
+    first, second = torch.randn(2, 1, 4, 8, 16, generator=generator, dtype=torch.float64)
+    return first, second
+
+
+@torch.no_grad()
+def recorded(core, layers, latents):
+    with recorded_keys_and_values(layers) as store:
+        core.noise(latents, TIMESTEP, core.embed(""))
+    return store
+
+
+def test_layers_are_numbered_as_a_pass_meets_them(core):
+    layers = self_attention_layers(core.unet)
+    assert len(layers) == 16
+    assert up_block_self_attention_layers(core.unet) == layers[7:]
+    assert shared_self_attention_layers(core.unet) == layers[10:]
+
+
+@torch.no_grad()
+def test_recording_leaves_the_pass_as_it_is_and_keeps_what_the_projections_gave(core, latents):
+    layers = self_attention_layers(core.unet)
+    seen = {}
+    handles = [
+        projection.register_forward_hook(
+            lambda module, inputs, output, key=(index, kind): seen.__setitem__(key, output)
+        )
+        for index, layer in enumerate(layers)
+        for kind, projection in (("key", layer.to_k), ("value", layer.to_v))
+    ]
+    plain = core.noise(latents[0], TIMESTEP, core.embed(""))
+    for handle in handles:
+        handle.remove()
+    with recorded_keys_and_values(layers) as store:
+        core.noise(latents[1], TIMESTEP, core.embed(""))
+        noise = core.noise(latents[0], TIMESTEP, core.embed(""))
+    torch.testing.assert_close(noise, plain, rtol=0, atol=0)
+    for index in range(16):
+        torch.testing.assert_close(store.keys[index], seen[index, "key"], rtol=0, atol=0)
+        torch.testing.assert_close(store.values[index], seen[index, "value"], rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_a_pass_that_is_lent_its_own_keys_and_values_is_unchanged(core, latents):
+    plain = core.noise(latents[0], TIMESTEP, core.embed(""))
+    with lent_keys_and_values(recorded(core, self_attention_layers(core.unet), latents[0])):
+        torch.testing.assert_close(core.noise(latents[0], TIMESTEP, core.embed("")), plain, rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_lending_to_the_shared_layers_is_mutual_self_attention(core, latents):
+    """Mutual self-attention computes two latents side by side; the layers before the shared ones agree anyway."""
+    with mutual_self_attention(core.unet):
+        together = core.noise(torch.cat(latents), TIMESTEP, core.embed(""))
+    with lent_keys_and_values(recorded(core, shared_self_attention_layers(core.unet), latents[0])):
+        alone = core.noise(latents[1], TIMESTEP, core.embed(""))
+        batch = core.noise(torch.cat(latents), TIMESTEP, core.embed(""))
+    torch.testing.assert_close(alone, together[1:], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(batch, together, rtol=1e-9, atol=1e-9)
+    assert not torch.allclose(alone, core.noise(latents[1], TIMESTEP, core.embed("")))
+
+
+@torch.no_grad()
+def test_what_was_recorded_without_a_lora_is_lent_under_one(core, latents):
+    layers = self_attention_layers(core.unet)
+    store = recorded(core, layers, latents[0])
+    core.unet.load_lora_adapter(load_file(GOLDEN / "rocket_lora.safetensors"), prefix="unet")
+    core.unet.to(torch.float64)
+    assert not torch.equal(recorded(core, layers, latents[0]).keys[0], store.keys[0])
+    projected = []
+    for layer in layers:
+        layer.to_k.register_forward_hook(lambda *seen: projected.append("key"))
+        layer.to_v.register_forward_hook(lambda *seen: projected.append("value"))
+    with lent_keys_and_values(store):
+        core.noise(latents[0], TIMESTEP, core.embed(""))
+    assert projected == []
+
+
+def test_gradients_pass_through_a_pass_with_lent_keys_and_values(core, latents):
+    store = recorded(core, up_block_self_attention_layers(core.unet), latents[0])
+    variable = latents[1].clone().requires_grad_(True)
+    with lent_keys_and_values(store):
+        (gradient,) = torch.autograd.grad(core.noise(variable, TIMESTEP, core.embed("")).square().sum(), variable)
+    assert torch.isfinite(gradient).all() and gradient.abs().max() > 0
+    assert not any(key.requires_grad for key in store.keys)
+
+
+def test_processors_are_restored_also_after_an_error(core, latents):
+    layers = self_attention_layers(core.unet)
+    before = [layer.processor for layer in layers]
+    store = recorded(core, layers, latents[0])
+    assert [layer.processor for layer in layers] == before
+    with pytest.raises(RuntimeError, match="inside"), recorded_keys_and_values(layers[:3]):
+        raise RuntimeError("inside")
+    with pytest.raises(RuntimeError, match="inside"), lent_keys_and_values(store), mutual_self_attention(core.unet):
+        raise RuntimeError("inside")
+    assert [layer.processor for layer in layers] == before
+
+
+def test_lending_what_was_never_recorded_is_an_error(core):
+    with recorded_keys_and_values(self_attention_layers(core.unet)) as store:
+        pass
+    with pytest.raises(ValueError, match="not evaluated"), lent_keys_and_values(store):
+        pass
