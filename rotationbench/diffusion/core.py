@@ -92,6 +92,7 @@ class StableDiffusion:
         )
         self.scheduler.set_timesteps(num_inference_steps)
         self.num_inference_steps = num_inference_steps
+        self.timesteps: list[int] = self.scheduler.timesteps.tolist()
         # diffusers makes the table in float32; what is computed from it is computed in the latents' number type.
         self.scheduler.alphas_cumprod = self.scheduler.alphas_cumprod.to(self.latent_dtype)
         self.scheduler.final_alpha_cumprod = self.scheduler.final_alpha_cumprod.to(self.latent_dtype)
@@ -279,7 +280,7 @@ class StableDiffusion:
 
     def drag_timestep(self, steps: int) -> int:
         """t, the timestep that an inversion of `steps` steps reaches."""
-        return int(self.scheduler.timesteps[self.num_inference_steps - steps])
+        return self.timesteps[self.num_inference_steps - steps]
 
     def alpha(self, timestep: int) -> torch.Tensor:
         """ᾱ at a training timestep; below the first one it is ᾱ of the first."""
@@ -288,7 +289,7 @@ class StableDiffusion:
     @torch.no_grad()
     def invert(self, latents: torch.Tensor, context: torch.Tensor, steps: int) -> torch.Tensor:
         """DDIM inversion of clean latents `(B, C, h, w)` over the first `steps` timesteps (arXiv 2010.02502)."""
-        for timestep in reversed(self.scheduler.timesteps.tolist()[-steps:]):
+        for timestep in reversed(self.timesteps[-steps:]):
             noise = self.noise(latents, timestep, context)
             alpha_from = self.alpha(timestep - self.timestep_stride)
             latents = ddim_step(latents, noise, alpha_from, self.alpha(timestep))
@@ -333,7 +334,7 @@ class StableDiffusion:
         """
         latents = torch.cat([original, edited])
         with self.cost.phase("sampling", self.device), mutual_self_attention(self.unet):
-            for timestep in self.scheduler.timesteps.tolist()[-steps:]:
+            for timestep in self.timesteps[-steps:]:
                 noise = self.noise(latents, timestep, context)
                 latents = self.scheduler.step(noise, timestep, latents, eta=0.0).prev_sample
         return latents[1:]

@@ -1,0 +1,182 @@
+"""Everything a method computes with stays on the core's device: shown for CUDA on a machine that has none.
+
+torch's fake tensors have a device, a shape and a number type but no values, and refuse to mix devices as real ones do.
+Backward passes ask CUDA's driver for devices; they are run on torch's device "meta", which is told apart from the CPU
+just as well.
+
+What a method decides by values, such as whether to stop, has none to decide by, so that its building blocks are run one
+by one; where they read a number, it is `NUMBER`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from tests_helpers import GOLDEN
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
+
+import rotationbench.diffusion.core as core_module
+import rotationbench.diffusion.lora as lora_module
+from methods import freedrag, latent_drag, rotationdrag, sde_drag
+from rotationbench.diffusion import LoraSettings, StableDiffusion
+from rotationbench.diffusion.core import grid_features
+from rotationbench.diffusion.loading import load_components
+from rotationbench.points import GridPoints
+
+CUDA, META = torch.device("cuda", 0), torch.device("meta")
+PROMPT = "a photo of a cat"
+TIMESTEP, STEPS = 701, 8
+NUMBER = 0
+
+
+class SchedulerWithValues(DDIMScheduler):
+    """Its timesteps are read as numbers, which fake tensors are not."""
+
+    def set_timesteps(self, *arguments, **settings):
+        with unset_fake_temporarily():
+            super().set_timesteps(*arguments, **settings)
+
+
+with_gradients = pytest.mark.parametrize("core", [(META, "fp32")], indirect=True, ids=["meta-fp32"])
+
+
+def number(value):
+    """`int` for fake tensors."""
+    return NUMBER if torch.is_tensor(value) else int(value)
+
+
+def move_by_new_parameters(module, move, recurse=True):
+    """`Module._apply`, which moves a module in place: fake tensors cannot be swapped as it wants."""
+    for child in module.children():
+        move_by_new_parameters(child, move)
+    with torch.no_grad():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                module._parameters[name] = torch.nn.Parameter(move(parameter), parameter.requires_grad)
+        for name, buffer in module._buffers.items():
+            module._buffers[name] = None if buffer is None else move(buffer)
+    return module
+
+
+@pytest.fixture(scope="module", params=[(CUDA, "fp32"), (CUDA, "fp16")], ids=["cuda-fp32", "cuda-fp16"])
+def core(request):
+    device, dtype = request.param[0], core_module.DTYPES[request.param[1]]
+    components = load_components(str(GOLDEN / "tinyA"), vae=None, dtype=dtype)
+    with pytest.MonkeyPatch.context() as patch, FakeTensorMode(allow_non_fake_inputs=True):
+        patch.setattr(core_module, "DDIMScheduler", SchedulerWithValues)
+        patch.setattr(core_module, "hash_weights", lambda *modules: "weights without values")
+        for module in (latent_drag, lora_module):
+            patch.setattr(module, "int", number, raising=False)
+        patch.setattr(torch.nn.Module, "_apply", move_by_new_parameters)
+        patch.setattr(torch.cuda, "synchronize", lambda device=None: None)
+        yield StableDiffusion(components, device=device, dtype=dtype, num_inference_steps=10)
+
+
+@pytest.fixture(scope="module")
+def sample(core):
+    with unset_fake_temporarily():
+        from conftest import load_case
+
+        case = load_case("cat")
+        return replace(case, image=case.image[:, :96].copy(), mask=case.mask[:, :96].copy())
+
+
+@pytest.fixture(scope="module")
+def image(core, sample):
+    return core.image_tensor(sample.image)
+
+
+@pytest.fixture(scope="module")
+def context(core):
+    return core.embed(PROMPT)
+
+
+@pytest.fixture(scope="module")
+def latents(core, image):
+    return core.encode(image)
+
+
+def placed(tensor, core, shape=None):
+    assert tensor.device == core.device
+    assert shape is None or tuple(tensor.shape) == shape
+    return tensor
+
+
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+def test_devices_are_told_apart(core, latents):
+    with pytest.raises(RuntimeError, match="two devices"):
+        latents + torch.ones(1, 4, 16, 12)
+
+
+def test_the_core_computes_where_its_weights_are(core, image, context, latents):
+    placed(image, core, (1, 3, 128, 96))
+    placed(latents, core, (1, 4, 16, 12))
+    placed(context, core, (1, 77, 32))
+    placed(core.sample_posterior(image, generator()), core, (1, 4, 16, 12))
+    inverted = placed(core.invert(latents, context, STEPS), core, (1, 4, 16, 12))
+    placed(core.features(inverted, TIMESTEP, context, 3), core, (1, 32, 16, 12))
+    placed(core.sample_back(inverted, inverted, context, STEPS), core, (1, 4, 16, 12))
+    placed(core.decode(inverted), core, (1, 3, 128, 96))
+
+
+@with_gradients
+def test_a_lora_is_trained_and_used_there(core, image, context, latents, monkeypatch):
+    # The key of a LoRA is made of the picture's values.
+    monkeypatch.setattr("rotationbench.diffusion.lora.lora_key", lambda *arguments: "key")
+    with core.lora(image, PROMPT, LoraSettings(steps=2, rank=4), seed=0):
+        placed(core.noise(latents, TIMESTEP, context), core, (1, 4, 16, 12))
+
+
+@with_gradients
+def test_a_drag_step_with_its_loss_and_gradient(core, sample, context, latents):
+    variable = latents.clone().requires_grad_(True)
+    features, previous = latent_drag.features_and_previous(
+        core, variable, context, TIMESTEP, sample.size, 3, step_back=True
+    )
+    placed(features, core, (1, 32, 64, 48))
+    handle, target = torch.tensor([20.0, 20.0]).to(core.device), torch.tensor([30.0, 24.0]).to(core.device)
+    may_change = torch.nn.functional.interpolate(latent_drag.mask_tensor(sample, core.device), size=(16, 12))
+    loss = latent_drag.motion_supervision(features, handle, target, r_m=1)
+    loss = loss + ((previous - previous.detach()) * (1 - may_change)).abs().sum()
+    variable.grad = placed(core.gradient(loss, variable), core, (1, 4, 16, 12))
+    torch.optim.Adam([variable], lr=0.01).step()
+    placed(variable, core)
+    placed(latent_drag.nearest_feature(features.detach(), features[0, :, 0, 0].detach(), handle, r_t=3), core, (2,))
+
+
+def test_rotationdrag_reads_the_rotated_picture(core, sample, image, context):
+    handles = GridPoints(torch.tensor([[20.0, 20.0], [30.0, 10.0]]))
+    settings = rotationdrag.RotationDrag()
+    references = rotationdrag.RotatedReferences(core, image, context, STEPS, handles, settings)
+    for reference in references.at([30.0, -45.0]):
+        placed(reference, core, (2, 32))
+    cells = handles.rc.to(core.device)
+    placed(rotationdrag.same_direction(cells, cells + 1, cells - 1), core, (2,))
+
+
+def test_freedrag_compares_with_its_template(core, sample, context, latents):
+    features = grid_features(core.features(latents, TIMESTEP, context, 3), sample.size)
+    offsets = torch.tensor([-1.5, 0.0, 1.5]).to(core.device)
+    point = torch.tensor([20.0, 20.0]).to(core.device)
+    template = placed(freedrag.patch_at(features, point, offsets), core, (1, 32, 3, 3))
+    placed(freedrag.difference(features, point, offsets, template), core)
+    placed(freedrag.way(point, point + 3, 3.0), core, (2,))
+    hold = freedrag.background_term(core, sample, latents.shape[2:], freedrag.FreeDrag(variant="official"))
+    placed(hold((features, latents), (features, latents + 1)), core)
+
+
+def test_sde_drag_pastes_and_denoises(core, latents):
+    context = torch.cat([core.embed(""), core.embed(PROMPT)])
+    cells = np.array([[8, 6]])
+    pasted = placed(sde_drag.copy_and_paste(latents, cells, cells + 2, sde_drag.SdeDrag(), generator()), core)
+    with torch.no_grad():
+        noise = sde_drag.guided_noise(core, torch.cat([pasted, latents]), TIMESTEP, context, 3.0)
+    alphas = sde_drag.alpha_at(core, TIMESTEP), sde_drag.alpha_at(core, -1)
+    placed(sde_drag.sde_mean(pasted, noise[:1], *alphas), core, (1, 4, 16, 12))
