@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from methods.latent_drag import (
     LatentDrag,
     LatentSettings,
+    Seen,
     check_not_negative,
     check_positive,
     drag_result,
@@ -33,9 +34,6 @@ from rotationbench.errors import ConfigError
 from rotationbench.method import DragResult, Progress, no_progress
 from rotationbench.points import GridPoints
 from rotationbench.sample import DragSample
-
-Seen = tuple[torch.Tensor, torch.Tensor | None]
-"""Features `(1, C, rows, cols)` and, where it is needed, the latent one step cleaner `(1, C, h, w)`."""
 
 CANDIDATES = 10
 STEPS_PER_ROUND = 5

@@ -1,6 +1,6 @@
-"""What the methods that optimise a latent share, and the drag of DragDiffusion and RotationDrag in particular.
+"""What the methods that optimise a latent share, and the loop of DragDiffusion, RotationDrag and DragNoise.
 
-The latter two optimise by motion supervision between rounds of point tracking; FreeDrag has a loop of its own.
+These three optimise by motion supervision between rounds of point tracking; FreeDrag has a loop of its own.
 
 Equation numbers are those of the DragDiffusion paper (arXiv 2306.14435). Rows and columns are cells of the supervision
 grid, half the picture's resolution.
@@ -26,6 +26,12 @@ Tracker = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 Skip = Callable[[torch.Tensor], torch.Tensor]
 """From handles `(N, 2)` to bool `(N,)`, True for handles that motion supervision leaves alone."""
+
+Seen = tuple[torch.Tensor, torch.Tensor | None]
+"""Features `(1, C, rows, cols)` and, where it is needed, the latent one step cleaner `(1, C, h, w)`."""
+
+Look = Callable[[torch.Tensor], Seen]
+"""From what is optimised to what the UNet makes of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +113,7 @@ class LatentDrag:
     """How the optimisation of a latent went.
 
     Args:
-        latents: the optimised latent `(1, C, h, w)`.
+        latents: the optimised latent `(1, C, h, w)`, or what a method optimises in its place.
         tracked: the handles `(N, 2)` after each round of tracking; the first step has none.
         supervised: the handles `(N, 2)` that each optimiser step used.
         final: where the handles ended, `(N, 2)`.
@@ -164,52 +170,96 @@ def optimise_latent(
     """
     may_change = None if background is None else F.interpolate(background, size=inverted.shape[2:], mode="nearest")
 
-    def look(latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def look(latents: torch.Tensor) -> Seen:
         return features_and_previous(
             core, latents, context, timestep, sample.size, settings.feature_index, step_back=may_change is not None
         )
 
+    with core.cost.phase("drag", core.device):
+        with torch.no_grad():
+            initial = look(inverted)
+        return pull_handles(
+            core,
+            inverted,
+            initial,
+            look,
+            handles,
+            targets,
+            settings,
+            track=make_tracker(initial[0]),
+            skip=skip,
+            may_change=may_change,
+            progress=progress,
+        )
+
+
+def pull_handles(
+    core: StableDiffusion,
+    start: torch.Tensor,
+    initial: Seen,
+    look: Look,
+    handles: GridPoints,
+    targets: GridPoints,
+    settings: LatentDragSettings,
+    *,
+    track: Tracker,
+    skip: Skip | None = None,
+    may_change: torch.Tensor | None,
+    progress: Progress,
+) -> LatentDrag:
+    """The loop of tracking and motion supervision, whatever it is that is optimised.
+
+    Args:
+        core: the diffusion model.
+        start: the variable before the drag, of any shape; it is left as it is.
+        initial: what `look` made of it.
+        look: evaluates the UNet on the variable; the latent one step cleaner is needed where `may_change` is given.
+        handles: `N` initial handles.
+        targets: `N` targets.
+        settings: see `LatentDragSettings`.
+        track: finds the handles again.
+        skip: further handles that motion supervision leaves alone.
+        may_change: the mask at the latent's size, `(1, 1, h, w)`; None means no background term.
+        progress: told of every step.
+    """
     goal = targets.rc.to(core.device, core.latent_dtype)
     current = handles.rc.to(core.device, core.latent_dtype)
+    _, initial_previous = initial
     tracked: list[torch.Tensor] = []
     supervised: list[torch.Tensor] = []
     converged = False
 
-    with core.cost.phase("drag", core.device):
-        with torch.no_grad():
-            initial_features, initial_previous = look(inverted)
-        track = make_tracker(initial_features)
-        latents = inverted.clone().requires_grad_(True)
-        optimizer = torch.optim.Adam([latents], lr=settings.latent_lr)
-        for step in range(settings.max_steps):
-            features, previous = look(latents)
-            if step > 0:
-                with torch.no_grad():
-                    current = track(features.detach(), current)
-                tracked.append(current)
-            distances = (goal - current).norm(dim=1)
-            progress(step, settings.max_steps, float(distances.mean()))
-            if bool((distances < settings.stop_distance).all()):
-                converged = True
-                break
+    variable = start.clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([variable], lr=settings.latent_lr)
+    for step in range(settings.max_steps):
+        features, previous = look(variable)
+        if step > 0:
+            with torch.no_grad():
+                current = track(features.detach(), current)
+            tracked.append(current)
+        distances = (goal - current).norm(dim=1)
+        progress(step, settings.max_steps, float(distances.mean()))
+        if bool((distances < settings.stop_distance).all()):
+            converged = True
+            break
 
-            resting = distances < settings.stop_distance
-            if skip is not None:
-                resting |= skip(current)
-            terms = [
-                motion_supervision(features, handle, target, settings.r_m)
-                for handle, target, rests in zip(current, goal, resting, strict=True)
-                if not rests
-            ]
-            if previous is not None and initial_previous is not None and may_change is not None:
-                terms.append(settings.lam * ((previous - initial_previous) * (1 - may_change)).abs().sum())
-            if not terms:
-                break
-            supervised.append(current)
-            latents.grad = core.gradient(torch.stack(terms).sum(), latents)
-            optimizer.step()
+        resting = distances < settings.stop_distance
+        if skip is not None:
+            resting |= skip(current)
+        terms = [
+            motion_supervision(features, handle, target, settings.r_m)
+            for handle, target, rests in zip(current, goal, resting, strict=True)
+            if not rests
+        ]
+        if previous is not None and initial_previous is not None and may_change is not None:
+            terms.append(settings.lam * ((previous - initial_previous) * (1 - may_change)).abs().sum())
+        if not terms:
+            break
+        supervised.append(current)
+        variable.grad = core.gradient(torch.stack(terms).sum(), variable)
+        optimizer.step()
 
-    return LatentDrag(latents.detach(), tracked, supervised, current, converged)
+    return LatentDrag(variable.detach(), tracked, supervised, current, converged)
 
 
 def features_and_previous(
@@ -221,7 +271,7 @@ def features_and_previous(
     index: int,
     *,
     step_back: bool,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+) -> Seen:
     """F(z) on the supervision grid and, where a background term needs it, the latent one step cleaner.
 
     Args:

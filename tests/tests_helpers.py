@@ -20,6 +20,9 @@ LATENT_TOLERANCE = 1e-6
 EDITED_TOLERANCE = 1e-5
 """What float64 runs of two programs agree to on any CPU; they were seen to agree to 1e-11 and, in float32, to 3e-8."""
 
+COARSE_LATENT_TOLERANCE = 1e-5
+"""The same for recordings whose encoded pictures carry an error of float32, 3e-9; see `golden/README.md`."""
+
 
 def compose_config(*overrides: str) -> DictConfig:
     """The project's configuration with overrides, as the command line would compose it."""
@@ -38,6 +41,7 @@ def assert_agrees(
     *,
     latents: tuple[str, ...] = ("inverted", "optimized"),
     trajectory: bool = True,
+    tolerance: float = LATENT_TOLERANCE,
 ) -> None:
     """An edit in float64 agrees with a recording: its handles, the latents named, and the edited picture."""
     if trajectory:
@@ -45,7 +49,7 @@ def assert_agrees(
         np.testing.assert_array_equal(result.trace["trajectory"].to(torch.float32).numpy(), expected["trajectory"])
     for key in latents:
         assert result.trace[key].dtype == torch.float64
-        assert relative_error(result.trace[key], expected[key]) < LATENT_TOLERANCE, key
+        assert relative_error(result.trace[key], expected[key]) < tolerance, key
     assert np.abs(result.edited.numpy() - expected["edited"]).max() < EDITED_TOLERANCE
 
 

@@ -63,3 +63,64 @@ def capture_features(unet: UNet2DConditionModel, index: int, *, stop: bool) -> I
         pass
     finally:
         handle.remove()
+
+
+class _Answer(nn.Module):
+    """Stands in for the mid block and answers the same whatever comes."""
+
+    has_cross_attention = True
+
+    def __init__(self, bottleneck: torch.Tensor) -> None:
+        super().__init__()
+        self.bottleneck = bottleneck
+
+    def forward(self, hidden_states: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
+        return self.bottleneck.to(hidden_states.dtype).expand(len(hidden_states), -1, -1, -1)
+
+
+class _Remembering(nn.Module):
+    """Stands in for a down block and answers every time what the block answered first."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+        self.has_cross_attention = getattr(block, "has_cross_attention", False)
+        self.answer: object = None
+
+    def forward(self, *args: object, **kwargs: object) -> object:
+        if self.answer is None:
+            with torch.no_grad():
+                self.answer = self.block(*args, **kwargs)
+        return self.answer
+
+
+@contextmanager
+def bottleneck_in_place(unet: UNet2DConditionModel, bottleneck: torch.Tensor) -> Iterator[None]:
+    """Inside the block of code, `bottleneck` stands in place of what the mid block would put out.
+
+    Args:
+        unet: the UNet.
+        bottleneck: `(1, C, h, w)`, of the mid block's shape; gradients reach it through the up blocks.
+    """
+    mid_block = unet.mid_block
+    unet.mid_block = _Answer(bottleneck)
+    try:
+        yield
+    finally:
+        unet.mid_block = mid_block
+
+
+@contextmanager
+def down_blocks_remembered(unet: UNet2DConditionModel) -> Iterator[None]:
+    """Inside the block of code, the down blocks are evaluated once; only the blocks behind them work each time.
+
+    For evaluations that share latent, timestep and text, and differ in the bottleneck.
+    """
+    blocks = list(unet.down_blocks)
+    for index, block in enumerate(blocks):
+        unet.down_blocks[index] = _Remembering(block)
+    try:
+        yield
+    finally:
+        for index, block in enumerate(blocks):
+            unet.down_blocks[index] = block
