@@ -33,7 +33,7 @@ def download_hpatches(root: Path, url: str = ARCHIVE_URL) -> None:
     Raises:
         DatasetError: without a network, when the server refuses, or when the archive is damaged or incomplete.
     """
-    if len(hpatches_sequences(root)) >= HPATCHES_SEQUENCES:
+    if _is_complete(root):
         return
     root.mkdir(parents=True, exist_ok=True)
     archive = root / f"{RELEASE_FOLDER}.zip.part"
@@ -53,6 +53,13 @@ def download_hpatches(root: Path, url: str = ARCHIVE_URL) -> None:
         archive.unlink()
         raise
     archive.unlink()
+
+
+def _is_complete(root: Path) -> bool:
+    try:
+        return root.is_dir() and len(hpatches_sequences(root)) >= HPATCHES_SEQUENCES
+    except DatasetError:  # an interrupted call may have left a sequence without its picture
+        return False
 
 
 def _fetch(url: str, path: Path) -> None:

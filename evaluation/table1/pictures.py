@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from rotationbench.errors import DatasetError
+from rotationbench.errors import ConfigError, DatasetError
 
+FORMATS = ("auto", "hpatches", "pictures")
 ENDINGS = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 HPATCHES_SEQUENCES = 57
 """Illumination sequences (`i_*`) in the released HPatches archive."""
+HPATCHES_DEPTH = 2
+"""Levels below the given folder at which sequences are looked for: some unpacked copies hold their folder twice."""
+SEQUENCE = re.compile("[iv]_.+")
+SEQUENCE_FILE = re.compile(r"[1-6]\.ppm|H_1_[2-6]")
 
 
 @dataclass(frozen=True)
@@ -23,10 +30,12 @@ class Picture:
     Args:
         name: unique among its source and usable as a file name.
         path: the file.
+        hpatches: whether it is the reference of an illumination sequence of HPatches.
     """
 
     name: str
     path: Path
+    hpatches: bool = False
 
     def read(self) -> np.ndarray:
         """The picture, uint8 `(H, W, 3)`, RGB.
@@ -46,20 +55,42 @@ class Picture:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def open_pictures(root: Path) -> list[Picture]:
+def described(pictures: Sequence[Picture]) -> str:
+    """What the pictures are, and how many of how many, for the reader of the table."""
+    count = len(pictures)
+    if not all(picture.hpatches for picture in pictures):
+        return f"{count} {'picture' if count == 1 else 'pictures'}"
+    if count > HPATCHES_SEQUENCES:
+        return f"{count} illumination sequences, where the release of HPatches has {HPATCHES_SEQUENCES}"
+    return f"{count} of {HPATCHES_SEQUENCES} illumination sequences of HPatches"
+
+
+def open_pictures(root: Path, format: str = "auto") -> list[Picture]:
     """The reference pictures under a folder, in order of their names.
 
-    A folder that holds HPatches sequences (`i_*/1.ppm`), or the released folder one level up, gives the first picture
-    of each illumination sequence. Any other folder gives every picture in it and below.
+    Args:
+        root: the folder.
+        format: `"hpatches"` takes the first picture of each illumination sequence, in `root` or up to two levels
+            below; `"pictures"` takes every picture in `root` and below, hidden files apart; `"auto"` takes the former
+            where anything looks like a sequence of HPatches, else the latter.
 
     Raises:
-        DatasetError: when the folder does not exist or holds no picture.
+        ConfigError: when the format is unknown.
+        DatasetError: when the folder does not exist, holds no picture, or holds HPatches without illumination
+            sequences or without their reference pictures.
     """
+    if format not in FORMATS:
+        raise ConfigError(f"data.format: expected one of {', '.join(FORMATS)}, got {format!r}.")
     if not root.is_dir():
         raise DatasetError([f"{root}: expected a folder of pictures, got {'a file' if root.exists() else 'nothing'}."])
-    sequences = hpatches_sequences(root)
-    if sequences:
-        return [Picture(folder.name, folder / "1.ppm") for folder in sequences]
+    if format != "pictures":
+        sequences = hpatches_sequences(root)
+        if sequences:
+            return [Picture(folder.name, folder / "1.ppm", hpatches=True) for folder in sequences]
+        if format == "hpatches":
+            raise DatasetError(
+                [f"{root}: expected HPatches sequences (`i_*/1.ppm`) in it or up to two levels below, got none."]
+            )
     paths = sorted(
         path
         for path in root.rglob("*")
@@ -69,22 +100,65 @@ def open_pictures(root: Path) -> list[Picture]:
     )
     if not paths:
         raise DatasetError([f"{root}: expected pictures ({', '.join(sorted(ENDINGS))}), got none."])
+    if format == "auto":
+        deep = [path for path in paths if SEQUENCE.fullmatch(path.parent.name) and SEQUENCE_FILE.fullmatch(path.name)]
+        if deep:
+            raise DatasetError(
+                [f"{root}: expected HPatches sequences at most two levels below, got {deep[0].relative_to(root)}."]
+            )
     return [Picture("-".join(path.relative_to(root).parts), path) for path in paths]
 
 
 def hpatches_sequences(root: Path) -> list[Path]:
-    """Folders of the illumination sequences under `root` or its subfolder `hpatches-sequences-release`; may be none.
+    """Folders of HPatches' illumination sequences, in `root` or up to two levels below; empty without any sequence.
 
     Raises:
-        DatasetError: when a sequence lacks its reference picture `1.ppm`.
+        DatasetError: when there are viewpoint sequences alone, when a sequence lacks its reference picture `1.ppm`, or
+            when sequences lie in several folders of one level.
     """
-    for folder in (root, root / "hpatches-sequences-release"):
-        sequences = sorted(path for path in folder.glob("i_*") if path.is_dir())
-        missing = [path / "1.ppm" for path in sequences if not (path / "1.ppm").is_file()]
-        if missing and len(missing) < len(sequences):
-            raise DatasetError(
-                [f"{path}: expected the reference picture of the sequence, got nothing." for path in missing]
-            )
-        if sequences and not missing:
-            return sequences
-    return []
+    folder = _folder_of_sequences(root)
+    if folder is None:
+        return []
+    sequences = [path for path in _folders_in(folder) if path.name.startswith("i_")]
+    if not sequences:
+        raise DatasetError(
+            [f"{folder}: expected illumination sequences (`i_*`) of HPatches, got viewpoint sequences (`v_*`) alone."]
+        )
+    missing = [path / "1.ppm" for path in sequences if not (path / "1.ppm").is_file()]
+    if len(missing) == len(sequences):
+        raise DatasetError(
+            [f"{folder}: expected `1.ppm` in illumination sequences, got none in any of {len(sequences)} (`i_*`)."]
+        )
+    if missing:
+        raise DatasetError(
+            [f"{path}: expected the reference picture of the sequence, got no file." for path in missing]
+        )
+    return sequences
+
+
+def _folder_of_sequences(root: Path) -> Path | None:
+    level = [root]
+    for _ in range(HPATCHES_DEPTH + 1):
+        holders = [folder for folder in level if any(map(_is_sequence, _folders_in(folder)))]
+        if len(holders) > 1:
+            listing = ", ".join(str(folder.relative_to(root)) for folder in holders)
+            raise DatasetError([f"{root}: expected one folder of HPatches sequences, got {len(holders)}: {listing}."])
+        if holders:
+            return holders[0]
+        level = [below for folder in level for below in _folders_in(folder)]
+    return None
+
+
+def _is_sequence(folder: Path) -> bool:
+    return bool(SEQUENCE.fullmatch(folder.name)) and any(SEQUENCE_FILE.fullmatch(name) for name in _names_in(folder))
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return [folder / name for name in _names_in(folder) if name[0] != "." and (folder / name).is_dir()]
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        raise DatasetError([f"{folder}: expected a folder that can be listed, got: {error.strerror}."]) from error

@@ -74,6 +74,7 @@ def write_tables(
     accuracy: pd.DataFrame,
     features: Sequence[str],
     *,
+    pictures: str,
     missing: Mapping[str, str],
     notes: Mapping[str, str],
 ) -> str:
@@ -83,6 +84,7 @@ def write_tables(
         folder: where to.
         accuracy: from `accuracies`, by feature and kind.
         features: the rows, in order.
+        pictures: what the pictures are, and how many of how many.
         missing: why a feature could not run.
         notes: remarks on features.
 
@@ -93,11 +95,11 @@ def write_tables(
         table1(accuracy, features).to_csv(temporary, index=False, float_format="%.3f")
     with whole_file(folder / "accuracy.csv") as temporary:
         accuracy.to_csv(temporary, index=False, float_format="%.3f")
-    text = _markdown(accuracy, features, missing, notes)
+    text = _markdown(accuracy, features, pictures, missing, notes)
     with whole_file(folder / "table1.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     with whole_file(folder / "table1.tex") as temporary:
-        temporary.write_text(_latex(accuracy, features, missing), encoding="utf-8")
+        temporary.write_text(_latex(accuracy, features, pictures, missing), encoding="utf-8")
     return text
 
 
@@ -123,10 +125,15 @@ def _cell(row: pd.Series) -> str:
 
 
 def _markdown(
-    accuracy: pd.DataFrame, features: Sequence[str], missing: Mapping[str, str], notes: Mapping[str, str]
+    accuracy: pd.DataFrame,
+    features: Sequence[str],
+    pictures: str,
+    missing: Mapping[str, str],
+    notes: Mapping[str, str],
 ) -> str:
     lines = ["# Table I: homography accuracy by type of transformation", ""]
-    lines += ["Percent of pairs whose mean corner error is within the threshold, with 95 % Wilson intervals.", ""]
+    lines += ["Percent of pairs whose mean corner error is within the threshold, with 95 % Wilson intervals."]
+    lines += [f"Pictures: {pictures}.", ""]
     for threshold in sorted(accuracy["threshold"].unique(), key=lambda value: (value != TABLE_THRESHOLD, value)):
         lines += [
             f"## Corner error up to {threshold:g} px",
@@ -148,9 +155,10 @@ def _markdown_table(table: pd.DataFrame) -> list[str]:
     return ["| " + " | ".join(map(str, row)) + " |" for row in rows]
 
 
-def _latex(accuracy: pd.DataFrame, features: Sequence[str], missing: Mapping[str, str]) -> str:
+def _latex(accuracy: pd.DataFrame, features: Sequence[str], pictures: str, missing: Mapping[str, str]) -> str:
     table = _readable(accuracy, features, TABLE_THRESHOLD)
     caption = "Homography accuracy (\\%, corner error $\\leq$ 3 px) by type of transformation, 95\\,\\% intervals."
+    caption += f" Pictures: {pictures}."
     if missing:
         caption += " Not run for want of weights: " + ", ".join(missing).replace("_", r"\_") + "."
     return table.to_latex(index=False, escape=True, caption=caption, label="tab:table1", column_format="lrrrrr")

@@ -18,7 +18,7 @@ from evaluation.table1.experiment import Job, evaluate_pair, merge, run_feature
 from evaluation.table1.features.base import Extractor, Feature, Runtime
 from evaluation.table1.hpatches import download_hpatches
 from evaluation.table1.pairs import Protocol, check_pictures, make_pair, reference_crop, write_pairs
-from evaluation.table1.pictures import HPATCHES_SEQUENCES, Picture, open_pictures
+from evaluation.table1.pictures import Picture, described, open_pictures
 from evaluation.table1.plots import draw_worst, plot_amounts, plot_rotation, save
 from evaluation.table1.tables import TABLE_THRESHOLD, accuracies, write_tables
 from evaluation.table1.warps import WarpRanges
@@ -123,7 +123,7 @@ def run(cfg: DictConfig) -> int:
     merge(jobs, pictures, folder / "pairs.parquet")
     pairs = pd.read_parquet(folder / "pairs.parquet", columns=COLUMNS)
     accuracy = accuracies(pairs, sorted({*config.thresholds, TABLE_THRESHOLD}))
-    print(write_tables(folder, accuracy, list(features), missing=missing, notes=notes))
+    print(write_tables(folder, accuracy, list(features), pictures=described(pictures), missing=missing, notes=notes))
     ran = [job.name for job in jobs]
     for suffix in ("png", "pdf"):
         save(plot_rotation(pairs, ran), folder / f"rotation.{suffix}")
@@ -155,9 +155,8 @@ def _pictures(config: Table1Config) -> list[Picture]:
     root = Path(find(config.data.root)).expanduser()
     if config.data.download:
         download_hpatches(root)
-    pictures = open_pictures(root)[: config.limit]
-    if config.data.format == "hpatches" and config.limit is None and len(pictures) != HPATCHES_SEQUENCES:
-        log.warning("%s: %d illumination sequences instead of %d.", root, len(pictures), HPATCHES_SEQUENCES)
+    pictures = open_pictures(root, config.data.format)[: config.limit]
+    log.info("%s: %s.", root, described(pictures))
     return pictures
 
 

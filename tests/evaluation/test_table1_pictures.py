@@ -11,7 +11,7 @@ from PIL import Image
 
 from evaluation.table1.hpatches import download_hpatches
 from evaluation.table1.pairs import Protocol, check_pictures, make_pairs, reference_crop, write_pairs
-from evaluation.table1.pictures import Picture, hpatches_sequences, open_pictures
+from evaluation.table1.pictures import Picture, described, hpatches_sequences, open_pictures
 from evaluation.table1.warps import KINDS
 from rotationbench.errors import ConfigError, DatasetError
 
@@ -38,21 +38,87 @@ def test_grey_and_transparent_pictures_become_rgb(tmp_path):
         assert image.dtype == np.uint8
 
 
-@pytest.mark.parametrize("below", ["", "hpatches-sequences-release"])
-def test_hpatches_gives_the_reference_of_each_illumination_sequence(tmp_path, below):
+def save_sequences(root: Path, *names: str, files: tuple[str, ...] = ("1.ppm", "2.ppm", "H_1_2")) -> None:
+    for name in names:
+        for file in files:
+            if file.endswith(".ppm"):
+                save_picture(root / name / file, (12, 16))
+            else:
+                (root / name / file).write_text("1 0 0\n0 1 0\n0 0 1\n")
+
+
+RELEASE = "hpatches-sequences-release"
+
+
+@pytest.mark.parametrize("format", ["auto", "hpatches"])
+@pytest.mark.parametrize("below", ["", RELEASE, f"{RELEASE}/{RELEASE}", "copies/unpacked"])
+def test_hpatches_gives_the_reference_of_each_illumination_sequence(tmp_path, below, format):
     root = tmp_path / below
-    for name in ("i_b/1.ppm", "i_b/2.ppm", "i_a/1.ppm", "v_c/1.ppm"):
-        save_picture(root / name)
-    pictures = open_pictures(tmp_path)
+    save_sequences(root, "i_b", "i_a", "v_c")
+    # What some archives and file systems leave behind is neither a sequence nor a picture.
+    save_picture(tmp_path / "__MACOSX/i_a/.1.ppm")
+    save_picture(tmp_path / "beside.ppm")
+    pictures = open_pictures(tmp_path, format)
     assert [picture.name for picture in pictures] == ["i_a", "i_b"]
     assert [picture.path for picture in pictures] == [root / "i_a/1.ppm", root / "i_b/1.ppm"]
+    assert described(pictures) == "2 of 57 illumination sequences of HPatches"
 
 
-def test_a_sequence_without_its_reference_is_named(tmp_path):
-    save_picture(tmp_path / "i_a/1.ppm")
-    save_picture(tmp_path / "i_b/2.ppm")
-    with pytest.raises(DatasetError, match=r"i_b/1\.ppm"):
-        open_pictures(tmp_path)
+@pytest.mark.parametrize("format", ["auto", "hpatches"])
+def test_a_sequence_without_its_reference_is_named(tmp_path, format):
+    save_sequences(tmp_path, "i_a", "i_b")
+    save_sequences(tmp_path, "i_c", "i_d", files=("2.ppm", "H_1_2"))
+    (tmp_path / "i_d/1.ppm").mkdir()
+    with pytest.raises(DatasetError) as caught:
+        open_pictures(tmp_path, format)
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [
+        str(tmp_path / "i_c/1.ppm"),
+        str(tmp_path / "i_d/1.ppm"),
+    ]
+
+
+@pytest.mark.parametrize("format", ["auto", "hpatches"])
+def test_sequences_that_all_lack_their_reference_are_one_line(tmp_path, format):
+    save_sequences(tmp_path / RELEASE, "i_a", "i_b", "i_c", files=("2.ppm", "3.ppm"))
+    with pytest.raises(DatasetError, match=rf"{RELEASE}: expected `1\.ppm` .* any of 3") as caught:
+        open_pictures(tmp_path, format)
+    assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize("format", ["auto", "hpatches"])
+def test_viewpoint_sequences_alone_are_refused(tmp_path, format):
+    save_sequences(tmp_path, "v_abstract", "v_wall")
+    with pytest.raises(DatasetError, match=r"`v_\*`\) alone"):
+        open_pictures(tmp_path, format)
+
+
+def test_sequences_that_cannot_be_told_apart_or_lie_too_deep_are_refused(tmp_path):
+    save_sequences(tmp_path / "two/first", "i_a")
+    save_sequences(tmp_path / "two/second", "i_b")
+    with pytest.raises(DatasetError, match="got 2: first, second"):
+        open_pictures(tmp_path / "two")
+    save_sequences(tmp_path / "deep/a/b/c", "i_a")
+    with pytest.raises(DatasetError, match=r"two levels below, got a/b/c/i_a/1\.ppm"):
+        open_pictures(tmp_path / "deep")
+
+
+def test_a_format_that_is_asked_for_is_what_is_read(tmp_path):
+    save_sequences(tmp_path, "i_a")
+    assert [picture.name for picture in open_pictures(tmp_path, "pictures")] == ["i_a-1.ppm", "i_a-2.ppm"]
+    save_picture(tmp_path / "plain/i_am_a_folder/photo.ppm")
+    assert [picture.name for picture in open_pictures(tmp_path / "plain")] == ["i_am_a_folder-photo.ppm"]
+    with pytest.raises(DatasetError, match=r"expected HPatches sequences .* got none"):
+        open_pictures(tmp_path / "plain", "hpatches")
+    with pytest.raises(ConfigError, match=r"data\.format: .* got 'dragbench_dr'"):
+        open_pictures(tmp_path, "dragbench_dr")
+
+
+def test_what_pictures_are_is_said_with_their_number():
+    plain, sequence = Picture("a", Path("a")), Picture("i_a", Path("i_a/1.ppm"), hpatches=True)
+    assert described([plain]) == "1 picture"
+    assert described([plain] * 13) == "13 pictures"
+    assert described([sequence] * 52) == "52 of 57 illumination sequences of HPatches"
+    assert described([sequence] * 60) == "60 illumination sequences, where the release of HPatches has 57"
 
 
 def test_folders_without_pictures_are_named(tmp_path):
@@ -164,6 +230,15 @@ def test_an_interrupted_download_goes_on_where_it_stopped(tmp_path, server):
     download_hpatches(tmp_path / "hpatches", server["url"])
     assert server["ranges"] == [None, "bytes=5000-"]
     assert len(hpatches_sequences(tmp_path / "hpatches")) == 57
+
+
+def test_a_sequence_left_without_its_picture_is_fetched_again(tmp_path, server):
+    root = tmp_path / "hpatches"
+    server["content"] = archive(tmp_path, 57)
+    download_hpatches(root, server["url"])
+    (root / "i_03/1.ppm").unlink()
+    download_hpatches(root, server["url"])
+    assert len(hpatches_sequences(root)) == 57
 
 
 def test_an_archive_with_other_sequences_is_refused(tmp_path, server):

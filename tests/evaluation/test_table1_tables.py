@@ -62,10 +62,12 @@ def test_files_hold_the_figures_the_printed_ones_and_what_is_missing(pairs, tmp_
         tmp_path,
         accuracy,
         ["sift", "superpoint", "b"],
+        pictures="52 of 57 illumination sequences of HPatches",
         missing={"superpoint": "no weights; run `fetch`"},
         notes={"b": "corners", "sift": ""},
     )
     assert (tmp_path / "table1.md").read_text() == text
+    assert "52 of 57 illumination sequences" in text
     assert "| sift | 60.0 [31.3, 83.2] |" in text
     assert "| sift, as printed | 99.6 | 100.0 | 99.6 | 99.3 | 1140 |" in text
     assert "| superpoint | not run |" in text
@@ -78,6 +80,7 @@ def test_files_hold_the_figures_the_printed_ones_and_what_is_missing(pairs, tmp_
     latex = (tmp_path / "table1.tex").read_text()
     assert latex.count(r"\\") == 1 + 3 + 2
     assert "superpoint" in latex
+    assert "52 of 57 illumination sequences" in latex
 
 
 def test_printed_figures_are_whole_numbers_of_285_pairs():
