@@ -16,13 +16,12 @@ from evaluation.table1.features.base import Runtime
 from evaluation.table1.features.dift import Dift, DiftExtractor, turn
 from evaluation.table1.features.keypoints import Keypoints, detect_corners, load_detector
 from evaluation.table1.features.sift import Sift, root_sift
-from evaluation.table1.features.superpoint import SuperPoint, load_superpoint, original_names
+from evaluation.table1.features.superpoint import ORIGINAL_NAMES, SuperPoint, load_superpoint, original_names
 from evaluation.table1.matching import mutual_nearest
 from rotationbench.config import ModelConfig, project_root
 from rotationbench.errors import CheckpointError, ConfigError, MissingWeightsError
 
 CPU = Runtime(ModelConfig(name="none", pretrained="none"), device="cpu")
-ORIGINAL_LAYERS = ["1a", "1b", "2a", "2b", "3a", "3b", "4a", "4b", "Pa", "Pb", "Da", "Db"]
 
 
 @pytest.fixture(scope="module")
@@ -107,11 +106,27 @@ def test_superpoint_keypoints_are_where_the_scores_peak(random_superpoint, super
     assert (scores[keypoints[:, 1], keypoints[:, 0]] >= strongest).all()
 
 
+def test_superpoint_drops_keypoints_at_all_four_borders(random_superpoint, superpoint_folder, photo):
+    """Without a limit there are as many as the score map has inside, and each keeps its own descriptor."""
+    settings = SuperPoint(pretrained=str(superpoint_folder), max_keypoints=0, keypoint_threshold=0.0)
+    features = settings.load(CPU).reference(photo)
+    grey = torch.from_numpy(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)).float()[None, None] / 255
+    with torch.no_grad():
+        output = random_superpoint(grey)
+    everywhere = (output.keypoints[0] * torch.tensor([320, 240])).round().numpy()
+    inside = ((everywhere >= 4) & (everywhere < [316, 236])).all(axis=1)
+    assert (everywhere[:, 0] >= 316).any()
+    assert (everywhere[:, 1] >= 236).any()
+    found = {tuple(xy): descriptor for xy, descriptor in zip(features.keypoints, features.descriptors[0], strict=True)}
+    assert set(found) == {tuple(xy) for xy in everywhere[inside]}
+    for xy, descriptor in zip(everywhere[inside], output.descriptors[0][inside], strict=True):
+        torch.testing.assert_close(found[tuple(xy)], descriptor)
+
+
 @pytest.mark.parametrize("ending", [".pth", ".safetensors"])
 def test_superpoint_reads_a_state_dict_in_the_original_names(random_superpoint, tmp_path, ending):
-    names = [f"conv{layer}.{kind}" for layer in ORIGINAL_LAYERS for kind in ("weight", "bias")]
     own = random_superpoint.state_dict()
-    state = {name: own[original_names(name)].clone() for name in names}
+    state = {name: own[original_names(name)].clone() for name in ORIGINAL_NAMES}
     assert len(state) == len(own)
     path = tmp_path / f"superpoint_v1{ending}"
     if ending == ".pth":
@@ -126,7 +141,7 @@ def test_superpoint_reads_a_state_dict_in_the_original_names(random_superpoint, 
 def test_original_layers_have_the_shapes_of_the_original_release():
     """Channels as in the paper's figure 3: encoder 64-64-128-128, detector 256-65, descriptor 256-256."""
     own = SuperPointForKeypointDetection(SuperPointConfig()).state_dict()
-    shapes = [tuple(own[original_names(f"conv{layer}.weight")].shape) for layer in ORIGINAL_LAYERS]
+    shapes = [tuple(own[original_names(name)].shape) for name in ORIGINAL_NAMES if name.endswith("weight")]
     assert [shape[:2] for shape in shapes] == [
         (64, 1),
         (64, 64),
@@ -173,6 +188,7 @@ def test_corners_stand_in_for_superpoint_only_when_asked_or_allowed(monkeypatch,
     assert corners.name == "corners"
     assert len(corners.detect(photo)) == 60
     assert load_detector(Keypoints("corners", here), CPU).name == "corners"
+    assert len(corners.identity) == 1
     with pytest.raises(MissingWeightsError):
         load_detector(Keypoints("superpoint", absent), CPU)
     with pytest.raises(ConfigError, match="blobs"):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
 
 from evaluation.table1.features.base import Runtime
 from evaluation.table1.features.superpoint import SuperPoint
+from evaluation.table1.features.superpoint_open import SuperPointOpen
 from rotationbench.errors import ConfigError, MissingWeightsError
 
-DETECTORS = ("auto", "superpoint", "corners")
+DETECTORS = ("auto", "superpoint", "superpoint_open", "corners")
 
 CORNER_QUALITY = 0.005
 """Corner strength, relative to the strongest of the picture, below which corners are dropped."""
@@ -23,10 +25,11 @@ class Keypoints:
     """Which keypoints are described.
 
     Args:
-        detector: `"superpoint"`, `"corners"` (Shi and Tomasi, through OpenCV), or `"auto"`: SuperPoint where its
-            weights are at hand, else corners.
+        detector: `"superpoint"`, `"superpoint_open"`, `"corners"` (Shi and Tomasi, through OpenCV), or `"auto"`: the
+            first of the three whose weights are at hand.
         superpoint: settings of SuperPoint; its number of keypoints and the radius of its suppression hold for
             corners, too.
+        superpoint_open: settings of SuperPoint with open weights.
 
     Raises:
         ConfigError: when the detector is unknown.
@@ -34,6 +37,7 @@ class Keypoints:
 
     detector: str = "auto"
     superpoint: SuperPoint = field(default_factory=SuperPoint)
+    superpoint_open: SuperPointOpen = field(default_factory=SuperPointOpen)
 
     def __post_init__(self) -> None:
         if self.detector not in DETECTORS:
@@ -45,7 +49,7 @@ class Detector:
     """A loaded detector: `detect` gives keypoints float64 `(N, 2)` in pixels of a picture uint8 `(H, W, 3)`."""
 
     name: str
-    identity: dict[str, str]
+    identity: dict[str, Any]
     detect: Callable[[np.ndarray], np.ndarray]
 
 
@@ -55,17 +59,26 @@ def load_detector(keypoints: Keypoints, runtime: Runtime) -> Detector:
     Raises:
         MissingWeightsError: when SuperPoint is asked for by name and its weights are not at hand.
     """
-    if keypoints.detector != "corners":
-        try:
-            extractor = keypoints.superpoint.load(runtime)
-            return Detector(
-                "SuperPoint's keypoints", extractor.identity, lambda image: extractor.reference(image).keypoints
-            )
-        except MissingWeightsError:
-            if keypoints.detector == "superpoint":
-                raise
+    wanted = keypoints.detector
+    networks: dict[str, tuple[str, SuperPoint | SuperPointOpen]] = {
+        "superpoint": ("SuperPoint's keypoints", keypoints.superpoint),
+        "superpoint_open": ("keypoints of SuperPoint's open weights", keypoints.superpoint_open),
+    }
+    for name, (title, settings) in networks.items():
+        if wanted in ("auto", name):
+            try:
+                return _network_detector(title, settings, runtime)
+            except MissingWeightsError:
+                if wanted == name:
+                    raise
     count, distance = keypoints.superpoint.max_keypoints, keypoints.superpoint.nms_radius
     return Detector("corners", {"opencv": cv2.__version__}, lambda image: detect_corners(image, count, distance))
+
+
+def _network_detector(title: str, settings: SuperPoint | SuperPointOpen, runtime: Runtime) -> Detector:
+    extractor = settings.load(runtime)
+    identity = {"version": settings.version, **extractor.identity}
+    return Detector(title, identity, lambda image: extractor.reference(image).keypoints)
 
 
 def detect_corners(image: np.ndarray, count: int, distance: float) -> np.ndarray:

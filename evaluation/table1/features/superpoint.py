@@ -11,20 +11,31 @@ import cv2
 import numpy as np
 import torch
 from huggingface_hub import get_hf_file_metadata, hf_hub_url
-from safetensors.torch import load_file
 from transformers import SuperPointConfig, SuperPointForKeypointDetection
 
 from evaluation.table1.estimation import Estimator
 from evaluation.table1.features.base import LocalFeatures, Runtime
+from evaluation.table1.features.selection import select
+from evaluation.table1.features.weights import read_state_dict
 from rotationbench.config import find
 from rotationbench.diffusion.core import resolve_device
 from rotationbench.diffusion.loading import hash_weights
-from rotationbench.errors import CheckpointError, MissingWeightsError
+from rotationbench.errors import MissingWeightsError
 
 HUB_ID = "magic-leap-community/superpoint"
 
 HUB_TIMEOUT = 10.0
 """Seconds to wait for the hub's first answer."""
+
+CELL = 8
+"""Side in pixels of the cells that the network looks at."""
+
+ORIGINAL_NAMES = tuple(
+    f"conv{layer}.{kind}"
+    for layer in ("1a", "1b", "2a", "2b", "3a", "3b", "4a", "4b", "Pa", "Pb", "Da", "Db")
+    for kind in ("weight", "bias")
+)
+"""Parameters of the original release."""
 
 STATE_DICT_ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 
@@ -35,13 +46,13 @@ class SuperPoint:
 
     Args:
         pretrained: hub id, folder in the hub's layout, or a state dict in the layer names of the original release.
-        max_keypoints: keypoints with the highest score that are kept.
+        max_keypoints: keypoints with the highest score that are kept; 0 keeps all.
         keypoint_threshold: score below which keypoints are dropped.
         nms_radius: radius of the non-maximum suppression, in pixels.
         estimator: how the homography is estimated.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     parallel: ClassVar[bool] = False
     metric: ClassVar[str] = "l2"
 
@@ -60,10 +71,11 @@ class SuperPointExtractor:
     """SuperPoint of pictures; see `Extractor`."""
 
     def __init__(self, settings: SuperPoint, device: torch.device) -> None:
-        self._device = device
+        self._device, self._max_keypoints = device, settings.max_keypoints
         self._model = load_superpoint(settings.pretrained).to(device).eval()
         decoder = self._model.keypoint_decoder
-        decoder.max_keypoints = settings.max_keypoints
+        # Its own choice comes before keypoints at the right and the lower border are dropped, which it keeps.
+        decoder.max_keypoints = -1
         decoder.keypoint_threshold = settings.keypoint_threshold
         decoder.nms_radius = settings.nms_radius
         self.identity: dict[str, Any] = {"weights": hash_weights(self._model)}
@@ -76,8 +88,9 @@ class SuperPointExtractor:
         output = self._model(grey[None, None])
         height, width = image.shape[:2]
         # The model gives positions as fractions of the picture's sides.
-        xy = output.keypoints[0].cpu().to(torch.float64).numpy() * [width, height]
-        return LocalFeatures(xy, output.descriptors)
+        xy = (output.keypoints[0].to(torch.float64) * torch.tensor([width, height], device=self._device)).round()
+        chosen = select(xy, output.scores[0], (height // CELL * CELL, width // CELL * CELL), self._max_keypoints)
+        return LocalFeatures(xy[chosen].cpu().numpy(), output.descriptors[:, chosen])
 
     warped = reference
 
@@ -133,15 +146,8 @@ def original_names(name: str) -> str:
 
 def _from_original(path: Path) -> SuperPointForKeypointDetection:
     model = SuperPointForKeypointDetection(SuperPointConfig())
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        model.load_state_dict({original_names(name): value for name, value in state.items()})
-    except Exception as error:  # unpicklers and loaders raise what they like
-        raise CheckpointError(
-            f"{path}: expected a state dict with SuperPoint's layers conv1a to convDb, got: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+    own = model.state_dict()
+    shapes = {name: tuple(own[original_names(name)].shape) for name in ORIGINAL_NAMES}
+    state = read_state_dict(path, shapes, "SuperPoint's original release")
+    model.load_state_dict({original_names(name): value for name, value in state.items()})
     return model
