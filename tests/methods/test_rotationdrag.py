@@ -144,21 +144,38 @@ def test_turns_are_clockwise_on_the_screen_and_wrapped():
 
 @pytest.mark.parametrize("direction", ["paper", "released"])
 @pytest.mark.parametrize("angle", [30.0, -75.0, 160.0])
-def test_the_rotated_picture_holds_the_handle_at_the_rotated_cell(golden_core, golden_sample, direction, angle):
+@pytest.mark.parametrize("size", [(128, 128), (128, 176), (192, 128)])
+def test_the_rotated_picture_holds_the_handle_at_the_rotated_cell(golden_core, size, direction, angle):
     """The cell that is read in the rotated picture shows what the handle shows in the source picture."""
     core = golden_core()
-    sample = golden_sample("cat")
-    image = torch.full((1, 3, 128, 128), -1.0)
-    # A bright square of 12 px around the handle at pixel (88, 60), which is cell (30, 44).
-    image[:, :, 54:66, 82:94] = 1.0
-    handles = ImagePoints.of([(88, 60)]).to_grid(sample.size)
+    image = torch.full((1, 3, *size), -1.0)
+    # A bright square of 12 px around the handle, 24 px to the right of the centre and 4 px above it.
+    row, col = size[0] // 2 - 4, size[1] // 2 + 24
+    image[:, :, row - 6 : row + 6, col - 6 : col + 6] = 1.0
+    handles = ImagePoints.of([(col, row)]).to_grid(size)
     in_source = RotatedReferences(core, image, core.embed(""), 8, handles, RotationDrag(rotation=direction))
     rotated = in_source._rotated_picture(angle)
-    row, col = in_source._rotated_cells(angle, 64, 64)[0].tolist()
-    assert rotated[0, 0, 2 * row, 2 * col] == 1.0
-    clockwise = angle if direction == "paper" else -angle
-    expected = np.array([[np.cos(np.radians(clockwise)), -np.sin(np.radians(clockwise))]]) @ [[44 - 32], [30 - 32]] + 32
-    assert abs(col - float(expected[0, 0])) <= 1
+    found = in_source._rotated_cells(angle, size[0] // 2, size[1] // 2)[0]
+    assert rotated[0, 0, 2 * found[0], 2 * found[1]] == 1.0
+    clockwise = np.radians(angle if direction == "paper" else -angle)
+    across, down = 12, -2
+    expected = np.array(
+        [np.sin(clockwise) * across + np.cos(clockwise) * down, np.cos(clockwise) * across - np.sin(clockwise) * down]
+    )
+    np.testing.assert_allclose(found, np.array(size) // 4 + expected, atol=1)
+
+
+@pytest.mark.parametrize("angle", [90.0, -90.0])
+def test_a_cell_that_leaves_the_rotated_picture_is_kept_on_its_border(golden_core, angle):
+    """The ends of a wide picture turn out of it; their cells must be on the grid all the same."""
+    core = golden_core()
+    size = (64, 128)
+    handles = ImagePoints.of([(2, 2), (126, 60)]).to_grid(size)
+    image = torch.zeros(1, 3, *size)
+    references = RotatedReferences(core, image, core.embed(""), 8, handles, RotationDrag())
+    cells = references._rotated_cells(angle, 32, 64)
+    assert (cells >= 0).all() and (cells < torch.tensor([32, 64])).all()
+    assert set(cells[:, 0].tolist()) <= {0, 31}
 
 
 def disc(rows: int, cols: int, centre: tuple[int, int], radius: int) -> np.ndarray:
