@@ -42,7 +42,8 @@ class StableDiffusion:
         num_inference_steps: S, the DDIM steps from pure noise to the picture.
         resolution: length of the short side that pictures are edited at, in pixels; None keeps each picture's own.
         attention: `"sdpa"` or `"unfused"`; they differ by rounding.
-        compile_unet: compile the UNet's blocks; pays on GPUs from a few edits on, differs by rounding.
+        compile_unet: compile the UNet's transformer blocks, once for all sizes and batches; differs by rounding. The
+            first evaluations take minutes longer, and on a CPU a C++ compiler is needed.
         cache_dir: folder for LoRAs; None keeps nothing on disk.
 
     Raises:
@@ -104,9 +105,9 @@ class StableDiffusion:
         self._lora_key: str | None = None
         set_attention_kernel(self.unet, attention)
         if compile_unet:
-            # Block by block, so that hooks and early exits between the blocks stay what they are.
-            for block in (*self.unet.down_blocks, self.unet.mid_block, *self.unet.up_blocks):
-                block.compile()
+            # Only the blocks that repeat, so that hooks and early exits between the others stay what they are. Sizes
+            # are dynamic, so that neither a batch of another length nor another picture compiles anew.
+            self.unet.compile_repeated_blocks(dynamic=True)
 
     @classmethod
     def from_pretrained(

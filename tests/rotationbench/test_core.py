@@ -312,3 +312,25 @@ def test_crops_of_a_long_picture_are_squares_encoded_once(golden_core):
     assert len(crops.encoded) == 5
     full = _Crops(core, torch.zeros(1, 3, 32, 64), "full")
     assert full.draw(generator).shape == (1, 4, 4, 8)
+
+
+@pytest.mark.slow
+def test_a_compiled_unet_differs_by_rounding_in_every_batch_size_and_with_gradients(golden_core, golden_sample):
+    plain, compiled = golden_core(attention="sdpa"), golden_core(attention="sdpa", compile_unet=True)
+    sample = golden_sample("cat")
+    context = plain.embed(PROMPT)
+    for width in (128, 96):
+        latents = plain.encode(plain.image_tensor(sample.image[:, :width]))
+        for batch in (1, 2, 4):
+            several = latents.repeat(batch, 1, 1, 1)
+            with torch.no_grad():
+                torch.testing.assert_close(
+                    compiled.noise(several, 301, context), plain.noise(several, 301, context), rtol=1e-3, atol=1e-3
+                )
+        gradients = []
+        for core in (plain, compiled):
+            variable = latents.clone().requires_grad_(True)
+            gradients.append(core.gradient(core.features(variable, 301, context, 3).square().mean(), variable))
+        torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-3 * float(gradients[0].abs().max()))
+        back = [core.sample_back(latents, 1.01 * latents, context, 3) for core in (plain, compiled)]
+        torch.testing.assert_close(back[1], back[0], rtol=1e-3, atol=1e-3)
