@@ -53,7 +53,7 @@ def run(config: DictConfig) -> int:
     if suite.needs_core and jobs:
         core = build_core(settings.model, device=settings.device, dtype=settings.dtype, cache_dir=settings.cache_dir)
         _warn_of_other_weights(core.weights_hash, [edit for edits in jobs.values() for edit in edits])
-    samples = open_dataset(folder.root / SAMPLES, "rotationbench")
+    samples = open_dataset(folder.root / SAMPLES, "rotationbench", split="any")
     failures = 0
     for (name, seed), edits in tqdm(jobs.items(), desc="evaluate", unit="sample", disable=None):
         try:

@@ -22,7 +22,7 @@ class SampleMeta:
     """What is known about a sample beyond the edit itself; every field may be unknown (None).
 
     Args:
-        split: `"real"` or `"generated"`.
+        split: `"real"`, `"generated"`, or `"in_domain"` for objects that the embedded model was trained on.
         category: the kind of object or edit, for tables by category.
         licence: SPDX name or a sentence.
         source: where the picture came from.

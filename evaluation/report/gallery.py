@@ -57,7 +57,7 @@ def gallery_data(
     edits = []
     rows = iter(table.to_dict("records"))
     for folder in folders:
-        dataset = open_dataset(folder.root / SAMPLES, "rotationbench")
+        dataset = open_dataset(folder.root / SAMPLES, "rotationbench", split="any")
         for edit in folder.edits:
             row, name = next(rows), edit.record["sample"]["name"]
             key = (folder.name, name)

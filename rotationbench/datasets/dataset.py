@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import overload
 
 from rotationbench.datasets.formats import FORMATS, Entry, Format
-from rotationbench.datasets.formats.rotationbench import SPLITS
+from rotationbench.datasets.formats.rotationbench import IN_DOMAIN, SPLITS
 from rotationbench.datasets.reading import Problems, read_text
 from rotationbench.errors import ConfigError, DatasetError
 from rotationbench.sample import DragSample
 
-SUBSETS = ("quick", "full")
-QUICK_LIST = "quick.txt"
+LISTS = {"quick": "quick.txt", "demo": "demo.txt"}
+"""The file below the root that lists the samples of a subset, a name per line."""
+SUBSETS = (*LISTS, "full")
 
 
 class Dataset(Sequence[DragSample]):
@@ -88,8 +89,11 @@ def open_dataset(
     Args:
         root: a folder with samples below it, or a folder that is a sample itself.
         format: `"auto"` or one of `FORMATS`.
-        split: `"real"`, `"generated"` or `"all"`; formats without splits only have `"all"`.
-        subset: `"quick"` for the samples that the root's `quick.txt` lists, a name per line; `"full"` for all.
+        split: `"real"`, `"generated"`, `"in_domain"`, `"any"` for every sample, or `"all"` for every sample of the
+            benchmark: those in the split `in_domain` are left out, unless there are no others. Formats without splits
+            only have `"all"` and `"any"`.
+        subset: `"quick"` or `"demo"` for the samples that the root's `quick.txt` or `demo.txt` lists, a name per line,
+            which may be any with `split="all"`; `"full"` for all of the split.
         check: read every file of the chosen samples once, now.
 
     Raises:
@@ -99,7 +103,7 @@ def open_dataset(
     """
     for key, value, known in (
         ("data.format", format, ("auto", *FORMATS)),
-        ("data.split", split, (*SPLITS, "all")),
+        ("data.split", split, (*SPLITS, "all", "any")),
         ("data.subset", subset, SUBSETS),
     ):
         if value not in known:
@@ -110,10 +114,12 @@ def open_dataset(
     problems = Problems()
     form, entries = detected(root, problems) if format == "auto" else found(root, FORMATS[format], problems)
     entries = _with_unique_names(entries, problems)
-    if split != "all":
+    if split in SPLITS:
         entries = _of_split(root, form, entries, split, problems)
-    if subset == "quick":
-        entries = _of_list(root / QUICK_LIST, entries, split, problems)
+    if subset in LISTS:
+        entries = _of_list(root / LISTS[subset], entries, split, problems)
+    elif split == "all":
+        entries = _of_benchmark(form, entries)
     dataset = Dataset(root, form, entries)
     if check:
         problems.extend(problem for problem in dataset.problems() if problem not in problems)
@@ -176,13 +182,19 @@ def _of_split(root: Path, form: Format, entries: Sequence[Entry], split: str, pr
     return chosen
 
 
+def _of_benchmark(form: Format, entries: Sequence[Entry]) -> list[Entry]:
+    """Entries outside the split `in_domain`, or all where there are no others."""
+    # Faults in the files that name the splits are noted when the samples are read.
+    return [entry for entry in entries if form.split_of(entry, Problems()) != IN_DOMAIN] or list(entries)
+
+
 def _of_list(path: Path, entries: Sequence[Entry], split: str, problems: Problems) -> list[Entry]:
     text = read_text(path, problems)
     if text is None:
         return []
     listed = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     by_name = {entry.name: entry for entry in entries}
-    if split == "all":
+    if split not in SPLITS:
         for name in listed:
             if name not in by_name:
                 problems.expected(path, "names of samples", f"{name!r}, which is none")

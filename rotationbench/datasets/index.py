@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("root", type=Path, help="folder of the data set")
     options = parser.parse_args(arguments)
     try:
-        dataset = open_dataset(options.root, "rotationbench")
+        dataset = open_dataset(options.root, "rotationbench", split="any")
     except RotationBenchError as error:
         print(error)
         return 1

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rotationbench.datasets.dataset import QUICK_LIST, Dataset, open_dataset
+from rotationbench.datasets.dataset import LISTS, Dataset, open_dataset
 from rotationbench.datasets.formats import FORMATS
 from rotationbench.datasets.index import CHECKSUMS, INDEX, data_files, index_text
 from rotationbench.datasets.reading import Problems
@@ -31,7 +31,7 @@ def problems_of(root: Path, format: str = "auto") -> tuple[Dataset | None, list[
 
     Beyond what `open_dataset` checks, samples are held to what they say about themselves: targets lie where the stated
     pivot and angle lead, the exact result equals the picture outside the mask, object masks are not empty; and the
-    root's `index.csv`, `SHA256SUMS` and `quick.txt`, where they exist, agree with the samples.
+    root's `index.csv`, `SHA256SUMS` and lists of subsets, where they exist, agree with the samples.
 
     Args:
         root: the folder.
@@ -39,7 +39,7 @@ def problems_of(root: Path, format: str = "auto") -> tuple[Dataset | None, list[
     """
     problems = Problems()
     try:
-        dataset = open_dataset(root, format, check=False)
+        dataset = open_dataset(root, format, split="any", check=False)
     except DatasetError as error:
         return None, list(error.problems)
     samples = []
@@ -85,7 +85,7 @@ def _check_claims(folder: Path, sample: DragSample, problems: Problems) -> None:
 
 def _check_listings(root: Path, samples: Sequence[DragSample], problems: Problems) -> None:
     """Note where the files that list the samples disagree with them."""
-    index, checksums, quick = (root / name for name in (INDEX, CHECKSUMS, QUICK_LIST))
+    index, checksums = root / INDEX, root / CHECKSUMS
     if index.is_file() and index.read_text(encoding="utf-8") != index_text(samples):
         problems.note(
             index, "expected the index of these samples; write it with `python -m rotationbench.datasets.index`."
@@ -100,11 +100,12 @@ def _check_listings(root: Path, samples: Sequence[DragSample], problems: Problem
                 problems.note(root / name, f"expected a line in {CHECKSUMS}, found none.")
             elif (digest := sha256_of_file(present[name])) != listed[name]:
                 problems.expected(root / name, f"SHA-256 {listed[name][:12]}…, as {CHECKSUMS} says", f"{digest[:12]}…")
-    if quick.is_file():
-        try:
-            open_dataset(root, subset="quick", check=False)
-        except DatasetError as error:
-            problems.extend(error.problems)
+    for subset, name in LISTS.items():
+        if (root / name).is_file():
+            try:
+                open_dataset(root, subset=subset, check=False)
+            except DatasetError as error:
+                problems.extend(error.problems)
 
 
 def summary(dataset: Dataset) -> str:

@@ -332,6 +332,18 @@ def test_splits(root):
     assert open_dataset(root, split="all").names == ["cup", "spoon"]
 
 
+def test_objects_that_were_trained_on_are_no_part_of_the_benchmark(root):
+    for name, split in (("cup", "real"), ("spoon", "in_domain")):
+        (root / name / "meta.json").write_text(json.dumps({"split": split}))
+    assert open_dataset(root).names == open_dataset(root, split="all").names == ["cup"]
+    assert open_dataset(root, split="in_domain").names == ["spoon"]
+    assert open_dataset(root, split="any").names == ["cup", "spoon"]
+    assert open_dataset(root / "spoon")[0].meta.split == "in_domain"
+    (root / "demo.txt").write_text("spoon\ncup\n")
+    assert open_dataset(root, subset="demo").names == ["spoon", "cup"]
+    assert open_dataset(root, split="in_domain", subset="demo").names == ["spoon"]
+
+
 def test_only_chosen_samples_are_checked(root):
     for name, split in (("cup", "real"), ("spoon", "generated")):
         (root / name / "meta.json").write_text(json.dumps({"split": split}))

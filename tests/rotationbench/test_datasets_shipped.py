@@ -18,12 +18,17 @@ def test_validation_passes_on_all_samples():
     dataset, problems = validate.problems_of(ROOT, "rotationbench")
     assert problems == []
     assert len(dataset) == len(pd.read_csv(ROOT / "index.csv"))
+    assert len(open_dataset(ROOT, check=False)) == (pd.read_csv(ROOT / "index.csv")["split"] != "in_domain").sum()
 
 
 def test_splits_and_the_quick_subset(table):
     assert len(open_dataset(ROOT, split="generated", check=False)) == (table["split"] == "generated").sum() >= 40
     assert len(open_dataset(ROOT, split="real", check=False)) == (table["split"] == "real").sum() >= 20
     assert len(open_dataset(ROOT, subset="quick")) == 6
+    demo = open_dataset(ROOT, subset="demo")
+    assert [sample.meta.split for sample in demo] == 6 * ["in_domain"] + 2 * ["real"]
+    for sample in demo[:6]:
+        assert sample.target is not None and 20 <= abs(sample.meta.angle) <= 60
 
 
 def test_the_data_set_is_small_enough():

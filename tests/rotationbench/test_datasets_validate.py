@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from rotationbench.datasets import index, statistics, validate, write_sample
+from rotationbench.datasets import index, validate, write_sample
 from rotationbench.points import ImagePoints
 from rotationbench.sample import DragSample, SampleMeta
 
@@ -158,33 +158,16 @@ def test_a_changed_a_missing_and_an_extra_file_are_noticed(root):
     assert f"{root / 'notes.txt'}: expected a line in SHA256SUMS" in found
 
 
-def test_the_quick_list_names_samples(root):
-    (root / "quick.txt").write_text("cup\nfork\n")
+@pytest.mark.parametrize("subset", ["quick", "demo"])
+def test_lists_of_subsets_name_samples(root, subset):
+    (root / f"{subset}.txt").write_text("cup\nfork\n")
     assert "'fork', which is none" in problems(root)[0]
 
 
-# --- statistics
-
-
-def test_the_page_is_written_by_one_command(root, tmp_path):
-    assert statistics.main([str(root), "--output", str(tmp_path / "page")]) == 0
-    page = (tmp_path / "page" / "README.md").read_text()
-    assert "| generated | 1 | 1 | 90 | 90 | 90 |" in page
-    assert "CC0-1.0" in page
-    for name in ("statistics.png", "samples-real.jpg", "samples-generated.jpg"):
-        assert name in page
-        assert np.asarray(Image.open(tmp_path / "page" / name)).std() > 5
-
-
-def test_a_page_about_samples_that_say_nothing_about_themselves(tmp_path):
-    for name in ("a", "b"):
-        write_sample(tmp_path / "data" / name, replace(turned_sample(name), meta=SampleMeta(), mask=None, target=None))
-    assert statistics.main([str(tmp_path / "data"), "--output", str(tmp_path / "page")]) == 0
-    assert "| unknown | 2 | 2 |" in (tmp_path / "page" / "README.md").read_text()
-    assert (tmp_path / "page" / "samples-unknown.jpg").is_file()
-
-
-def test_a_page_needs_samples(tmp_path, capsys):
-    assert statistics.main([str(tmp_path), "--output", str(tmp_path / "page")]) == 1
-    assert "expected samples" in capsys.readouterr().out
-    assert list(tmp_path.iterdir()) == []
+def test_samples_of_objects_that_were_trained_on_are_indexed_and_checked_as_well(root):
+    write_sample(root / "fish", replace(turned_sample("fish", split="in_domain"), target=None))
+    assert index.main([str(root)]) == 0
+    assert "\nfish,in_domain," in (root / "index.csv").read_text()
+    assert problems(root) == []
+    Image.new("L", (80, 64), 0).save(root / "fish" / "object_mask.png")
+    assert f"{root / 'fish'}: expected something in object_mask, got an empty mask." in problems(root)

@@ -15,15 +15,16 @@ from tools.minisd.evaluate import evaluate
 from tools.minisd.export import export
 from tools.minisd.recipe import load_recipe
 from tools.minisd.sprites import fetch, load_sprites, training_things
+from tools.minisd.start import start_run
 from tools.minisd.training import resolve_device
 
-STEPS = ("fetch", "autoencoder", "latents", "denoiser", "export", "all", "evaluate")
+STEPS = ("fetch", "start", "autoencoder", "latents", "denoiser", "export", "all", "evaluate")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.minisd", description=__doc__)
-    parser.add_argument("step", choices=STEPS, help="what to do; `all` is everything from fetch to export")
+    parser.add_argument("step", choices=STEPS, help="what to do; `all` is everything from autoencoder to export")
     parser.add_argument("overrides", nargs="*", help="settings such as denoiser.steps=5000")
     parser.add_argument("--preset", default="cpu", help="cpu, gpu, or the path of a YAML file")
     parser.add_argument("--run", type=Path, default=Path("outputs/minisd"), help="folder of the training's state")
@@ -49,6 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         sprites = load_sprites(assets, training_things(assets, recipe.composition.objects))
         device = resolve_device(options.device)
+        if options.step == "start":
+            start_run(recipe, options.checkpoint, options.run)
         if options.step in {"autoencoder", "all"}:
             train_autoencoder(recipe, sprites, options.run, device, options.minutes)
         if options.step in {"latents", "all"}:

@@ -67,7 +67,8 @@ def random_placement(rng: np.random.Generator, settings: Composition) -> Placeme
     upright = rng.random() < settings.upright_share
     limit = settings.upright_degrees if upright else settings.turned_degrees
     side = settings.side * rng.uniform(*settings.scale)
-    room = max(0.0, (settings.side - side) / 2)
+    extent = side * np.sqrt(2) if settings.whole else side
+    room = max(0.0, (settings.side - extent) / 2)
     x, y = settings.side / 2 + rng.uniform(-room, room, 2)
     return Placement((float(x), float(y)), float(side), float(rng.uniform(-limit, limit)))
 

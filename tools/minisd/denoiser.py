@@ -205,7 +205,7 @@ def train_denoiser(
 ) -> Path:
     """Train, or go on training, on the stored latents; returns the state's file; stops after `minutes` when given."""
     settings, state, bank = recipe.denoiser, run / "denoiser.pt", open_bank(run)
-    tokenizer = recipe_tokenizer(recipe, sprites)
+    tokenizer = run_tokenizer(recipe, sprites, run)
     torch.manual_seed(recipe.seed)
     model = build_denoiser(recipe, tokenizer).to(device, memory_format=torch.channels_last)
     average = Average(model, settings.ema)
@@ -246,8 +246,10 @@ def train_denoiser(
     return state
 
 
-def recipe_tokenizer(recipe: Recipe, sprites: Sequence[Sprite]) -> CLIPTokenizer:
-    """The tokenizer that belongs to the recipe's objects."""
+def run_tokenizer(recipe: Recipe, sprites: Sequence[Sprite], run: Path) -> CLIPTokenizer:
+    """The tokenizer that the run started from, if it did, else the one that belongs to the recipe's objects."""
+    if (run / "tokenizer").is_dir():
+        return CLIPTokenizer.from_pretrained(run / "tokenizer", local_files_only=True)
     return build_tokenizer([sprite.thing.name for sprite in sprites], recipe.denoiser.vocabulary)
 
 
@@ -257,10 +259,11 @@ def load_denoiser(recipe: Recipe, tokenizer: CLIPTokenizer, run: Path) -> tuple[
     Raises:
         CheckpointError: when nothing has been trained yet.
     """
+    state = run / "denoiser.pt"
+    if not state.is_file():
+        raise CheckpointError(f"{state}: no such file; run the step `denoiser` first.")
     model = build_denoiser(recipe, tokenizer)
-    step = load_state(run / "denoiser.pt", "denoiser", recipe, average=model)
-    if step == 0:
-        raise CheckpointError(f"{run / 'denoiser.pt'}: no such file; run the step `denoiser` first.")
+    step = load_state(state, "denoiser", recipe, average=model)
     return model.eval().requires_grad_(False), step
 
 

@@ -20,8 +20,9 @@ class Composition:
 
     Args:
         side: side of the square picture in pixels.
-        objects: `plain` for the listed plain objects, `all` for every single object of the package.
+        objects: `few` or `plain` for the objects of these lists, `all` for every single object of the package.
         scale: smallest and largest side of an object, as a share of the picture's side.
+        whole: keep an object so near to the middle that no turn takes a part of it out of the picture.
         upright_share: share of the objects that turn by at most `upright_degrees`.
         upright_degrees: largest turn of an upright object.
         turned_degrees: largest turn of the others.
@@ -32,6 +33,7 @@ class Composition:
     side: int = 128
     objects: str = "plain"
     scale: tuple[float, float] = (0.45, 0.75)
+    whole: bool = False
     upright_share: float = 0.8
     upright_degrees: float = 12.0
     turned_degrees: float = 60.0
@@ -150,8 +152,10 @@ class Recipe:
                 f"Expected composition.side to be a multiple of {8 * factor} and autoencoder.crop of {factor}, "
                 f"got {self.composition.side} and {self.autoencoder.crop}."
             )
-        if self.composition.objects not in {"plain", "all"}:
-            raise ConfigError(f"Expected composition.objects to be plain or all, got {self.composition.objects!r}.")
+        if self.composition.objects not in {"few", "plain", "all"}:
+            raise ConfigError(
+                f"Expected composition.objects to be few, plain or all, got {self.composition.objects!r}."
+            )
 
     @property
     def factor(self) -> int:

@@ -28,6 +28,7 @@ ARCHIVE_SHA256 = "c1bb7eee7de090205a232518a9ab4adb3df458bfbe8a1f78232991194c8b2e
 LISTS = Path(__file__).parent
 HELD_OUT = LISTS / "held_out.txt"
 PLAIN = LISTS / "plain_objects.txt"
+FEW = LISTS / "few_objects.txt"
 
 # Emoji that are no object one could photograph: signs, frames around letters, faces, groups of people, scenes.
 _NO_OBJECT = re.compile(
@@ -133,9 +134,9 @@ def all_things(assets: Path) -> list[Thing]:
 
 
 def training_things(assets: Path, objects: str) -> list[Thing]:
-    """The objects of the set `objects` (`plain` or `all`) without the ones that are held out."""
+    """The objects of the set `objects` (`few`, `plain` or `all`) without the ones that are held out."""
     held_out = {thing.codepoint for thing in read_things(HELD_OUT)}
-    things = read_things(PLAIN) if objects == "plain" else all_things(assets)
+    things = all_things(assets) if objects == "all" else read_things({"few": FEW, "plain": PLAIN}[objects])
     return [thing for thing in things if thing.codepoint not in held_out]
 
 
@@ -153,15 +154,26 @@ def load_sprites(assets: Path, things: Iterable[Thing]) -> list[Sprite]:
         if path is None:
             problems.append(f"{assets / thing.codepoint}.webp: expected a picture of {thing.name!r}, found no file")
             continue
-        rgba = np.asarray(Image.open(path).convert("RGBA"), dtype=np.float32) / 255
-        rows, columns = np.nonzero(rgba[..., 3] > 0.05)
-        if not len(rows):
-            problems.append(f"{path}: expected an object, got a wholly transparent picture")
-            continue
-        sprites.append(Sprite(thing, _crop_square(rgba, rows, columns)))
+        try:
+            sprites.append(read_sprite(thing, path))
+        except DatasetError as error:
+            problems.extend(error.problems)
     if problems:
         raise DatasetError(problems)
     return sprites
+
+
+def read_sprite(thing: Thing, path: Path) -> Sprite:
+    """The picture of `thing` in a file with transparency, cropped to the square around its object.
+
+    Raises:
+        DatasetError: a picture that is wholly transparent.
+    """
+    rgba = np.asarray(Image.open(path).convert("RGBA"), dtype=np.float32) / 255
+    rows, columns = np.nonzero(rgba[..., 3] > 0.05)
+    if not len(rows):
+        raise DatasetError([f"{path}: expected an object, got a wholly transparent picture"])
+    return Sprite(thing, _crop_square(rgba, rows, columns))
 
 
 def _crop_square(rgba: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -92,7 +92,7 @@ def _meta(fields: dict[str, Any], path: Path, problems: Problems) -> SampleMeta:
         known[key] = None if value is None else text_of(value, key, path, problems)
     split, angle, pivot = fields.get("split"), fields.get("angle"), fields.get("pivot")
     if split is not None and split not in SPLITS:
-        problems.expected(path, f'{" or ".join(SPLITS)} as "split"', described(split))
+        problems.expected(path, f'{", ".join(SPLITS[:-1])} or {SPLITS[-1]} as "split"', described(split))
     if angle is not None and not is_number(angle):
         problems.expected(path, 'a finite number of degrees as "angle"', described(angle))
     if pivot is not None:

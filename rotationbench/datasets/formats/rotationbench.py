@@ -26,7 +26,9 @@ from rotationbench.datasets.reading import (
 )
 from rotationbench.sample import DragSample, SampleMeta
 
-SPLITS = ("real", "generated")
+IN_DOMAIN = "in_domain"
+"""Drags of objects that the embedded model was trained on: for demonstrations, and no part of the benchmark."""
+SPLITS = ("real", "generated", IN_DOMAIN)
 CONFIG = "config.json"
 META = "meta.json"
 TEXT_FIELDS = ("category", "licence", "source", "difficulty")
@@ -99,7 +101,7 @@ def read_meta(path: Path, size: tuple[int, int] | None, problems: Problems) -> S
     rest = dict(content)
     split = rest.pop("split", None)
     if split is not None and split not in SPLITS:
-        problems.expected(path, f'{" or ".join(SPLITS)} as "split"', described(split))
+        problems.expected(path, f'{", ".join(SPLITS[:-1])} or {SPLITS[-1]} as "split"', described(split))
     known["split"] = split
     for key in TEXT_FIELDS:
         value = rest.pop(key, None)

@@ -1,4 +1,4 @@
-"""A page about a data set: `python -m rotationbench.datasets.statistics PATH --output FOLDER`.
+"""A page about a data set: `python -m tools.dataset.page PATH --output FOLDER`.
 
 Writes `README.md` with tables, `statistics.png` with plots of angles, distances, handles and categories, and a sheet
 of figures per split.
@@ -24,7 +24,7 @@ from rotationbench.files import whole_file, write_image
 FIGURE_WIDTH = 240
 FIGURES_PER_ROW = 6
 UNKNOWN = "unknown"
-PALETTE = {"real": "#d1495b", "generated": "#2e6f95", UNKNOWN: "#8d99ae"}
+PALETTE = {"real": "#d1495b", "generated": "#2e6f95", "in_domain": "#edae49", UNKNOWN: "#8d99ae"}
 
 
 def table_of(dataset: Dataset) -> pd.DataFrame:
@@ -104,7 +104,7 @@ def page_of(title: str, table: pd.DataFrame, sheets: Sequence[str]) -> str:
     )
     sections = [
         f"# {title}",
-        "Written by `python -m rotationbench.datasets.statistics`. Turns are in degrees, drags in pixels.",
+        "Written by `python -m tools.dataset.page`. Turns are in degrees, drags in pixels.",
         _markdown(overview.reset_index()),
         "![Turns, drags, handles and categories](statistics.png)",
         "## Difficulty and licences",
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--format", default="auto", help="as data.format")
     options = parser.parse_args(arguments)
     try:
-        dataset = open_dataset(options.root, options.format)
+        dataset = open_dataset(options.root, options.format, split="any")
     except RotationBenchError as error:
         print(error)
         return 1
