@@ -33,3 +33,7 @@ class DatasetError(RotationBenchError):
         listing = "\n".join(f"  - {problem}" for problem in self.problems)
         noun = "problem" if len(self.problems) == 1 else "problems"
         super().__init__(f"{len(self.problems)} {noun} in the data:\n{listing}")
+
+    def __reduce__(self) -> tuple[type[DatasetError], tuple[tuple[str, ...]]]:
+        # An exception is rebuilt from its message otherwise, when it comes back from another process.
+        return type(self), (self.problems,)

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from PIL import Image
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, with the same ending, that takes `path`'s place when the block ends well.
 
-    A reader of `path` sees the old file or the new one, never a part. When the block raises, the temporary file is
-    removed and `path` stays as it was.
+    A reader of `path` sees the old file or the new one, never a part, also after the machine lost power. When the block
+    raises, the temporary file is removed and `path` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
@@ -29,9 +29,21 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o644)
+        _flush(temporary)
         temporary.replace(path)
+        with suppress(OSError):  # some file systems, and Windows, cannot flush a folder
+            _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file's content, or what a folder lists, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, content: Any) -> None:

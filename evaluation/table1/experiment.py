@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import multiprocessing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,8 +11,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
@@ -23,35 +19,8 @@ from evaluation.table1.features.base import Extractor, Feature, LocalFeatures, R
 from evaluation.table1.matching import mutual_nearest
 from evaluation.table1.pairs import Pair, Protocol, make_pairs, reference_crop
 from evaluation.table1.pictures import Picture
+from evaluation.table1.shards import Origin, digest_of, pairs_fingerprint, read_shard, shard_path, write_shard
 from evaluation.table1.warps import Crop
-from rotationbench.files import whole_file
-
-VERSION = 1
-"""Part of what decides whether results on disk are still valid: raise it when pairs or their evaluation change."""
-
-FINGERPRINT = b"fingerprint"
-
-SCHEMA = pa.schema(
-    [
-        ("feature", pa.string()),
-        ("picture", pa.string()),
-        ("kind", pa.string()),
-        ("repetition", pa.int32()),
-        # The factor, the angle in degrees, the strength, or the shift in pixels; and where it points, in degrees.
-        ("amount", pa.float64()),
-        ("direction", pa.float64()),
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("keypoints_reference", pa.int32()),
-        ("keypoints_warped", pa.int32()),
-        ("matches", pa.int32()),
-        ("inliers", pa.int32()),
-        # Pixels; null without a homography.
-        ("corner_error", pa.float64()),
-        ("homography", pa.list_(pa.float64(), 9)),
-        ("homography_true", pa.list_(pa.float64(), 9)),
-    ]
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +56,7 @@ def evaluate_pair(feature: Feature, extractor: Extractor, reference: LocalFeatur
 def evaluate_picture(
     name: str, feature: Feature, extractor: Extractor, picture: Picture, protocol: Protocol
 ) -> Iterator[dict[str, Any]]:
-    """A row of `SCHEMA` for each pair of a picture; the reference is described once."""
+    """A row of `shards.SCHEMA` for each pair of a picture; the reference is described once."""
     image = picture.read()
     crop = reference_crop(image, protocol)
     reference = extractor.reference(crop.cut(image))
@@ -125,19 +94,20 @@ class Job:
 
     def shard(self, picture: Picture) -> Path:
         """Where the rows of a picture are kept."""
-        return self.folder / f"{picture.name}.parquet"
+        return shard_path(self.folder, picture)
 
-    def fingerprint(self, picture: Picture, identity: Mapping[str, Any]) -> str:
-        """SHA-256 of everything that decides the rows of a picture."""
+    def origin(self, picture: Picture, extractor: Extractor) -> Origin:
+        """What decides the rows of a picture."""
+        pairs = pairs_fingerprint(self.protocol, picture)
         settings = {
-            "version": [VERSION, self.feature.version],
+            "feature": self.name,
+            "version": self.feature.version,
             "class": type(self.feature).__qualname__,
             "settings": asdict(self.feature),  # type: ignore[call-overload]
-            "identity": identity,
-            "protocol": asdict(self.protocol),
-            "picture": [picture.name, picture.digest()],
+            "identity": extractor.identity,
+            "pairs": pairs,
         }
-        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        return Origin(digest_of(settings), pairs, extractor.note)
 
 
 def run_feature(job: Job, extractor: Extractor, pictures: list[Picture], *, workers: int, overwrite: bool) -> None:
@@ -150,22 +120,18 @@ def run_feature(job: Job, extractor: Extractor, pictures: list[Picture], *, work
         workers: processes; features that hold a model on a device use this one alone.
         overwrite: make all rows again.
     """
-    fingerprints = {picture: job.fingerprint(picture, extractor.identity) for picture in pictures}
-    open_pictures = [
-        picture
-        for picture, fingerprint in fingerprints.items()
-        if overwrite or _fingerprint_on_disk(job.shard(picture)) != fingerprint
-    ]
+    origins = {picture: job.origin(picture, extractor) for picture in pictures}
+    open_pictures = [picture for picture in pictures if overwrite or not _is_made(job.shard(picture), origins[picture])]
     with tqdm(total=len(pictures), initial=len(pictures) - len(open_pictures), desc=job.name, unit="picture") as bar:
         if workers == 1 or len(open_pictures) < 2 or not job.feature.parallel:
             for picture in open_pictures:
-                _write_shard(job, extractor, picture, fingerprints[picture])
+                _write_shard(job, extractor, picture, origins[picture])
                 bar.update()
             return
         context = multiprocessing.get_context("spawn")
         workers = min(workers, len(open_pictures))
         with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(job,)) as pool:
-            futures = [pool.submit(_work, picture, fingerprints[picture]) for picture in open_pictures]
+            futures = [pool.submit(_work, picture, origins[picture]) for picture in open_pictures]
             try:
                 for future in as_completed(futures):
                     future.result()
@@ -175,27 +141,14 @@ def run_feature(job: Job, extractor: Extractor, pictures: list[Picture], *, work
                 raise
 
 
-def merge(jobs: list[Job], pictures: list[Picture], path: Path) -> None:
-    """Write the rows of all features to one parquet file, whole or not at all, one picture in memory at a time."""
-    with whole_file(path) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
-        for job in jobs:
-            for picture in pictures:
-                writer.write_table(pq.read_table(job.shard(picture)).cast(SCHEMA))
+def _is_made(shard: Path, origin: Origin) -> bool:
+    read = read_shard(shard)
+    return read is not None and read[1].rows == origin.rows
 
 
-def _fingerprint_on_disk(shard: Path) -> str | None:
-    try:
-        metadata = pq.read_schema(shard).metadata or {}
-    except (OSError, pa.ArrowInvalid):
-        return None
-    return metadata.get(FINGERPRINT, b"").decode()
-
-
-def _write_shard(job: Job, extractor: Extractor, picture: Picture, fingerprint: str) -> None:
+def _write_shard(job: Job, extractor: Extractor, picture: Picture, origin: Origin) -> None:
     rows = list(evaluate_picture(job.name, job.feature, extractor, picture, job.protocol))
-    table = pa.Table.from_pylist(rows, SCHEMA.with_metadata({FINGERPRINT: fingerprint.encode()}))
-    with whole_file(job.shard(picture)) as temporary:
-        pq.write_table(table, temporary)
+    write_shard(job.shard(picture), rows, origin)
 
 
 _worker: tuple[Job, Extractor] | None = None
@@ -208,8 +161,8 @@ def _start_worker(job: Job) -> None:
     _worker = (job, job.feature.load(job.runtime))
 
 
-def _work(picture: Picture, fingerprint: str) -> None:
+def _work(picture: Picture, origin: Origin) -> None:
     if _worker is None:
         raise RuntimeError("The process was not started by run_feature().")
     job, extractor = _worker
-    _write_shard(job, extractor, picture, fingerprint)
+    _write_shard(job, extractor, picture, origin)

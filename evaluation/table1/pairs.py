@@ -95,10 +95,10 @@ def make_pairs(image: np.ndarray, crop: Crop, protocol: Protocol, *, picture: st
 
 
 def write_pairs(folder: Path, picture: Picture, protocol: Protocol) -> None:
-    """Write a picture's reference crop, warped crops and homographies to `<folder>/<picture>/`, to look at them."""
+    """Write a picture's reference crop, warped crops and homographies to its own folder in `folder`, to look at."""
     image = picture.read()
     crop = reference_crop(image, protocol)
-    target = folder / picture.name
+    target = folder / picture.file_name
     write_image(target / "reference.png", crop.cut(image))
     warps = {}
     for pair in make_pairs(image, crop, protocol, picture=picture.name):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from rotationbench.errors import ConfigError, DatasetError
+from rotationbench.files import sha256_of_file
+from rotationbench.names import name_clashes, name_fault
 
 FORMATS = ("auto", "hpatches", "pictures")
 ENDINGS = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -28,7 +30,7 @@ class Picture:
     """A reference picture that is read when it is needed.
 
     Args:
-        name: unique among its source and usable as a file name.
+        name: unique among its source: the sequence, or the path below the source's folder, with slashes.
         path: the file.
         hpatches: whether it is the reference of an illumination sequence of HPatches.
     """
@@ -49,10 +51,15 @@ class Picture:
         except (OSError, UnidentifiedImageError) as error:
             raise DatasetError([f"{self.path}: expected a readable picture, got: {error}"]) from error
 
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the file's bytes."""
-        with self.path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of_file(self.path)
+
+    @property
+    def file_name(self) -> str:
+        """The name as one path component, another one for every name."""
+        return "".join(f"%{ord(char):02X}" if char in "%/\\" else char for char in self.name)
 
 
 def described(pictures: Sequence[Picture]) -> str:
@@ -106,7 +113,17 @@ def open_pictures(root: Path, format: str = "auto") -> list[Picture]:
             raise DatasetError(
                 [f"{root}: expected HPatches sequences at most two levels below, got {deep[0].relative_to(root)}."]
             )
-    return [Picture("-".join(path.relative_to(root).parts), path) for path in paths]
+    pictures = [Picture(path.relative_to(root).as_posix(), path) for path in paths]
+    problems = [
+        f"{picture.path}: {fault}." for picture in pictures if (fault := name_fault(picture.file_name)) is not None
+    ]
+    for first, second in name_clashes([picture.file_name for picture in pictures]):
+        problems.append(
+            f"{root}: expected pictures whose names differ in more than capitals, got {first} and {second}."
+        )
+    if problems:
+        raise DatasetError(problems)
+    return pictures
 
 
 def hpatches_sequences(root: Path) -> list[Path]:

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
-import pyarrow.parquet as pq
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from evaluation.table1.experiment import Job, evaluate_pair, merge, run_feature
+from evaluation.table1.experiment import Job, evaluate_pair, run_feature
 from evaluation.table1.features.base import Extractor, Feature, Runtime
 from evaluation.table1.hpatches import download_hpatches
 from evaluation.table1.pairs import Protocol, check_pictures, make_pair, reference_crop, write_pairs
 from evaluation.table1.pictures import Picture, described, open_pictures
 from evaluation.table1.plots import draw_worst, plot_amounts, plot_rotation, save
+from evaluation.table1.shards import earlier_features, merge, rows_of
 from evaluation.table1.tables import TABLE_THRESHOLD, accuracies, write_tables
 from evaluation.table1.warps import WarpRanges
 from rotationbench.config import DataConfig, ModelConfig, find, validated
@@ -120,16 +120,32 @@ def run(cfg: DictConfig) -> int:
             _write_sheet(folder / f"worst-{name}.png", job, extractor, pictures, shards, config.worst)
     if not jobs:
         return 1
-    merge(jobs, pictures, folder / "pairs.parquet")
+    earlier = earlier_features(folder / "features", pictures, protocol, apart_from=features)
+    shards = [job.shard(picture) for job in jobs for picture in pictures]
+    shards += [shard for kept in earlier.values() for shard in kept.shards]
+    merge(shards, folder / "pairs.parquet")
+    notes |= {name: "; ".join(filter(None, [kept.note, "from an earlier run"])) for name, kept in earlier.items()}
+    _write_results(folder, config, [*features, *earlier], described(pictures), missing, notes)
+    return 0
+
+
+def _write_results(
+    folder: Path,
+    config: Table1Config,
+    features: list[str],
+    pictures: str,
+    missing: Mapping[str, str],
+    notes: Mapping[str, str],
+) -> None:
+    """The table and the figures of what `pairs.parquet` holds."""
     pairs = pd.read_parquet(folder / "pairs.parquet", columns=COLUMNS)
     accuracy = accuracies(pairs, sorted({*config.thresholds, TABLE_THRESHOLD}))
-    print(write_tables(folder, accuracy, list(features), pictures=described(pictures), missing=missing, notes=notes))
-    ran = [job.name for job in jobs]
+    print(write_tables(folder, accuracy, features, pictures=pictures, missing=missing, notes=notes))
+    shown = [name for name in features if name not in missing]
     for suffix in ("png", "pdf"):
-        save(plot_rotation(pairs, ran), folder / f"rotation.{suffix}")
-        save(plot_amounts(pairs, ran), folder / f"amounts.{suffix}")
+        save(plot_rotation(pairs, shown), folder / f"rotation.{suffix}")
+        save(plot_amounts(pairs, shown), folder / f"amounts.{suffix}")
     log.info("Written to %s.", folder)
-    return 0
 
 
 def build_feature(name: str, config: Mapping[str, Any]) -> Feature:
@@ -165,7 +181,7 @@ def _write_sheet(
 ) -> None:
     """Evaluate the `count` pairs with the largest errors again, and draw their matches."""
     columns = ["picture", "kind", "repetition", "corner_error"]
-    pairs = pd.concat([pq.read_table(shard, columns=columns).to_pandas() for shard in shards], ignore_index=True)
+    pairs = pd.concat([rows_of(shard).select(columns).to_pandas() for shard in shards], ignore_index=True)
     worst = pairs.sort_values("corner_error", ascending=False, na_position="first", kind="stable").head(count)
     by_name = {picture.name: picture for picture in pictures}
     drawn = []

@@ -1,4 +1,5 @@
 import json
+import os
 import threading
 import zipfile
 from functools import partial
@@ -26,7 +27,7 @@ def test_a_folder_gives_its_pictures_in_order_of_their_names(tmp_path):
     for name in ("b.png", "a.jpg", "sub/c.ppm", ".hidden/d.png"):
         save_picture(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no picture")
-    assert [picture.name for picture in open_pictures(tmp_path)] == ["a.jpg", "b.png", "sub-c.ppm"]
+    assert [picture.name for picture in open_pictures(tmp_path)] == ["a.jpg", "b.png", "sub/c.ppm"]
 
 
 def test_grey_and_transparent_pictures_become_rgb(tmp_path):
@@ -104,9 +105,9 @@ def test_sequences_that_cannot_be_told_apart_or_lie_too_deep_are_refused(tmp_pat
 
 def test_a_format_that_is_asked_for_is_what_is_read(tmp_path):
     save_sequences(tmp_path, "i_a")
-    assert [picture.name for picture in open_pictures(tmp_path, "pictures")] == ["i_a-1.ppm", "i_a-2.ppm"]
+    assert [picture.name for picture in open_pictures(tmp_path, "pictures")] == ["i_a/1.ppm", "i_a/2.ppm"]
     save_picture(tmp_path / "plain/i_am_a_folder/photo.ppm")
-    assert [picture.name for picture in open_pictures(tmp_path / "plain")] == ["i_am_a_folder-photo.ppm"]
+    assert [picture.name for picture in open_pictures(tmp_path / "plain")] == ["i_am_a_folder/photo.ppm"]
     with pytest.raises(DatasetError, match=r"expected HPatches sequences .* got none"):
         open_pictures(tmp_path / "plain", "hpatches")
     with pytest.raises(ConfigError, match=r"data\.format: .* got 'dragbench_dr'"):
@@ -125,6 +126,30 @@ def test_folders_without_pictures_are_named(tmp_path):
     with pytest.raises(DatasetError, match="nowhere"):
         open_pictures(tmp_path / "nowhere")
     with pytest.raises(DatasetError, match=r"got none"):
+        open_pictures(tmp_path)
+
+
+def test_file_names_of_pictures_are_one_component_and_all_different():
+    names = ["x/y.jpg", "x-y.jpg", "x%2Fy.jpg", "x\\y.jpg", "x%5Cy.jpg", "größe $1.jpg"]
+    files = [Picture(name, Path(name)).file_name for name in names]
+    assert len(set(files)) == len(names)
+    assert not any("/" in name or "\\" in name for name in files)
+    assert files[-1] == names[-1]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["A.png", "a.png"], r"names differ in more than capitals, got A\.png and a\.png"),
+        (["n" * 201 + ".png"], "at most 200 bytes"),
+        (["line\nbreak.png"], "a control character"),
+        ([os.fsdecode(b"caf\xe9.png")], "a lone surrogate"),
+    ],
+)
+def test_names_that_cannot_be_file_names_are_refused(tmp_path, names, message):
+    for name in names:
+        save_picture(tmp_path / name)
+    with pytest.raises(DatasetError, match=message):
         open_pictures(tmp_path)
 
 

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import cv2
@@ -10,11 +11,12 @@ from PIL import Image
 from tests_helpers import compose_config
 
 from evaluation.table1 import experiment, task
-from evaluation.table1.experiment import Job, merge, run_feature
+from evaluation.table1.experiment import Job, run_feature
 from evaluation.table1.features.base import Runtime
 from evaluation.table1.features.sift import Sift
 from evaluation.table1.pairs import Protocol
 from evaluation.table1.pictures import open_pictures
+from evaluation.table1.shards import merge, read_shard
 from evaluation.table1.task import build_feature, run
 from evaluation.table1.warps import KINDS, Crop, WarpRanges, draw_warp
 from rotationbench.config import ModelConfig, project_root
@@ -122,13 +124,95 @@ def test_a_second_run_goes_on_where_the_first_stopped(photos, tmp_path, monkeypa
     assert evaluated_by(job_in(tmp_path, seed=1, max_keypoints=500)) == []
 
 
+@pytest.mark.parametrize("damage", ["cut short", "flipped", "emptied", "deleted", "another file"])
+def test_a_broken_shard_is_made_again(photos, tmp_path, damage):
+    """A flipped byte among the values leaves a file that still names its schema."""
+    picture = open_pictures(photos)[0]
+    job = job_in(tmp_path)
+    run_feature(job, job.feature.load(job.runtime), [picture], workers=1, overwrite=False)
+    shard = job.shard(picture)
+    content = shard.read_bytes()
+    match damage:
+        case "cut short":
+            shard.write_bytes(content[: len(content) // 2])
+        case "flipped":
+            flipped = bytearray(content)
+            flipped[content.index(b"chelsea.png")] ^= 1
+            shard.write_bytes(bytes(flipped))
+        case "emptied":
+            shard.write_bytes(b"")
+        case "deleted":
+            shard.unlink()
+        case "another file":
+            pd.DataFrame({"feature": ["sift"]}).to_parquet(shard)
+    assert read_shard(shard) is None
+    run_feature(job, job.feature.load(job.runtime), [picture], workers=1, overwrite=False)
+    table, origin = read_shard(shard)
+    assert origin == job.origin(picture, job.feature.load(job.runtime))
+    assert table.num_rows == len(KINDS)
+    assert [path.name for path in tmp_path.iterdir()] == ["chelsea.png.parquet"]
+
+
+def test_a_shard_that_cannot_be_written_leaves_the_old_one(photos, tmp_path, monkeypatch):
+    picture = open_pictures(photos)[0]
+    job = job_in(tmp_path)
+    run_feature(job, job.feature.load(job.runtime), [picture], workers=1, overwrite=False)
+    before = job.shard(picture).read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        run_feature(job, job.feature.load(job.runtime), [picture], workers=1, overwrite=True)
+    assert job.shard(picture).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["chelsea.png.parquet"]
+
+
+def test_names_that_differ_in_their_folder_have_their_own_rows(tmp_path):
+    for name in ("x/y.png", "x-y.png", "x%2Fy.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        with Image.open(project_root() / "data/photos/chelsea.png") as image:
+            image.convert("RGB").resize((330, 240)).save(tmp_path / name)
+    pictures = open_pictures(tmp_path)
+    job = job_in(tmp_path / "results")
+    run_feature(job, job.feature.load(job.runtime), pictures, workers=1, overwrite=False)
+    merge([job.shard(picture) for picture in pictures], tmp_path / "pairs.parquet")
+    rows = pq.read_table(tmp_path / "pairs.parquet").to_pandas()
+    assert rows["picture"].value_counts().to_dict() == dict.fromkeys(["x/y.png", "x-y.png", "x%2Fy.png"], len(KINDS))
+    assert rows["amount"].nunique() == len(rows)
+
+
+def test_a_run_with_other_features_keeps_earlier_rows(photos, tmp_path):
+    quick = ["warps_per_image=1", "worst=0"]
+    for features in ("sift", "rootsift"):
+        assert run(compose_config(*arguments(photos, tmp_path, f"features=[{features}]", *quick))) == 0
+    results = tmp_path / "table1"
+    assert pd.read_csv(results / "table1.csv")["feature"].tolist() == ["rootsift", "sift"]
+    assert pd.read_parquet(results / "pairs.parquet")["feature"].value_counts().to_dict() == {
+        "sift": 12,
+        "rootsift": 12,
+    }
+    assert "- sift: from an earlier run." in (results / "table1.md").read_text()
+    # Of other pictures, or of other warps, they do not belong in the same table; they stay where they are.
+    assert run(compose_config(*arguments(photos, tmp_path, "features=[rootsift]", *quick, "limit=2"))) == 0
+    assert pd.read_csv(results / "table1.csv")["pairs"].tolist() == [8, 8]
+    assert run(compose_config(*arguments(photos, tmp_path, "features=[rootsift]", *quick, "seed=1"))) == 0
+    assert pd.read_csv(results / "table1.csv")["feature"].tolist() == ["rootsift"]
+    assert len(list((results / "features/sift").glob("*.parquet"))) == 3
+    # A broken shard is no row of the table.
+    next((results / "features/rootsift").glob("*.parquet")).write_bytes(b"")
+    assert run(compose_config(*arguments(photos, tmp_path, "features=[sift]", *quick))) == 0
+    assert pd.read_csv(results / "table1.csv")["feature"].tolist() == ["sift"]
+
+
 def test_processes_change_nothing(photos, tmp_path):
     pictures = open_pictures(photos)[:2]
     merged = []
     for workers in (1, 2):
         job = job_in(tmp_path / str(workers))
         run_feature(job, job.feature.load(job.runtime), pictures, workers=workers, overwrite=False)
-        merge([job], pictures, tmp_path / f"{workers}.parquet")
+        merge([job.shard(picture) for picture in pictures], tmp_path / f"{workers}.parquet")
         merged.append(pq.read_table(tmp_path / f"{workers}.parquet"))
     assert merged[0].num_rows == 2 * len(KINDS)
     assert merged[0].equals(merged[1])

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import pickle
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from rotationbench.errors import DatasetError
 from rotationbench.files import sha256_of_file, whole_file, write_image, write_json
 
 
@@ -44,3 +48,37 @@ def test_pictures_come_back_as_written(tmp_path, shape):
 def test_hashes_are_those_of_the_bytes(tmp_path):
     (tmp_path / "a").write_bytes(b"rotation")
     assert sha256_of_file(tmp_path / "a") == hashlib.sha256(b"rotation").hexdigest()
+
+
+def test_files_are_on_the_disk_before_they_take_their_place(tmp_path, monkeypatch):
+    """What is flushed is the content under its temporary name, then the folder that lists the new name."""
+    flushed = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        flushed.append((os.fstat(descriptor).st_ino, (tmp_path / "new.txt").exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with whole_file(tmp_path / "new.txt") as temporary:
+        temporary.write_text("new")
+    assert flushed == [((tmp_path / "new.txt").stat().st_ino, False), (tmp_path.stat().st_ino, True)]
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    (tmp_path / "file.txt").write_text("old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"), whole_file(tmp_path / "file.txt") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "file.txt").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [tmp_path / "file.txt"]
+
+
+def test_problems_survive_the_way_from_another_process():
+    error = pickle.loads(pickle.dumps(DatasetError(["a.png: broken.", "b.png: broken."])))
+    assert error.problems == ("a.png: broken.", "b.png: broken.")
+    assert str(error).startswith("2 problems")
