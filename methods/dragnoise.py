@@ -209,7 +209,7 @@ def sample_with_bottleneck(
         The clean latent `(1, C, h, w)`.
     """
     with core.cost.phase("sampling", core.device):
-        for index, timestep in enumerate(core.scheduler.timesteps.tolist()[-steps:]):
+        for index, timestep in enumerate(core.timesteps[-steps:]):
             if index < steps_with_bottleneck:
                 with bottleneck_in_place(core.unet, bottleneck):
                     noise = core.noise(latents, timestep, context)

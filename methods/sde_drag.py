@@ -16,12 +16,12 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from diffusers import DPMSolverMultistepScheduler
 from PIL import Image
 
 from methods.latent_drag import check_not_negative, check_positive
+from methods.sde import alpha_at, noised, noising_and_denoising, sde_mean, share_of_steps
 from rotationbench.diffusion.core import StableDiffusion
-from rotationbench.diffusion.ddim import draw_noise, predicted_x0
+from rotationbench.diffusion.ddim import draw_noise
 from rotationbench.diffusion.lora import LoraSettings
 from rotationbench.errors import ConfigError
 from rotationbench.method import DragResult, Progress, no_progress
@@ -86,7 +86,7 @@ class SdeDrag:
     @property
     def noising_steps(self) -> int:
         """t0·S, rounded down."""
-        return int(round(self.t0 * self.steps, 6))
+        return share_of_steps(self.t0, self.steps)
 
     def edit(
         self, core: StableDiffusion, sample: DragSample, *, seed: int = RELEASED_SEED, progress: Progress = no_progress
@@ -209,22 +209,18 @@ def drag_once(
     Returns:
         The latent `(1, C, h, w)` after the drag.
     """
-    scheduler = DPMSolverMultistepScheduler.from_config(core.scheduler_config)
-    scheduler.set_timesteps(settings.steps)
-    timesteps = scheduler.timesteps.tolist()
     stride = len(core.alphas) // settings.steps
     count = settings.noising_steps
+    noising, denoising = noising_and_denoising(core, settings.steps, count)
 
     recorded = [latents]
-    for timestep in reversed(timesteps[settings.steps - count :]):
-        ratio = alpha_at(core, timestep + stride) / alpha_at(core, timestep)
-        recorded.append(
-            ratio.sqrt() * recorded[-1] + (1 - ratio).sqrt() * draw_noise(latents.shape, generator, latents)
-        )
+    for timestep in noising:
+        noise = draw_noise(latents.shape, generator, latents)
+        recorded.append(noised(recorded[-1], noise, alpha_at(core, timestep), alpha_at(core, timestep + stride)))
 
     latents = copy_and_paste(recorded[-1], sources, targets, settings, generator)
 
-    for level, timestep in zip(range(count, 0, -1), timesteps[settings.steps - count - 1 : -1], strict=True):
+    for level, timestep in zip(range(count, 0, -1), denoising, strict=True):
         guidance_scale, lora_scale = scales(level, count, settings)
         core.set_lora_scale(lora_scale)
         noise, recorded_noise = guided_noise(
@@ -311,22 +307,3 @@ def guided_noise(
     both = core.noise(torch.cat([latents, latents]), timestep, context.repeat_interleave(len(latents), dim=0))
     unconditional, conditional = both.chunk(2)
     return unconditional + guidance_scale * (conditional - unconditional)
-
-
-def sde_mean(
-    latents: torch.Tensor, noise: torch.Tensor, alpha: torch.Tensor, alpha_previous: torch.Tensor
-) -> torch.Tensor:
-    """The mean of the reverse SDE's step: DDIM's eq. 12 (arXiv 2010.02502) with η = 1, without its noise.
-
-    √ᾱ'·x0 + √(1 − ᾱ' − σ²)·ε with σ² = (1 − ᾱ')/(1 − ᾱ)·(1 − ᾱ/ᾱ'); all latents `(B, C, h, w)`.
-    """
-    variance = (1 - alpha_previous) / (1 - alpha) * (1 - alpha / alpha_previous)
-    x0 = predicted_x0(latents, noise, alpha)
-    return alpha_previous.sqrt() * x0 + (1 - alpha_previous - variance).sqrt() * noise
-
-
-def alpha_at(core: StableDiffusion, timestep: int) -> torch.Tensor:
-    """ᾱ at a training timestep; 1, no noise at all, below the first."""
-    if timestep < 0:
-        return torch.ones_like(core.alphas[0])
-    return core.alphas[timestep]

@@ -21,9 +21,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 import rotationbench.diffusion.core as core_module
 import rotationbench.diffusion.lora as lora_module
-from methods import freedrag, latent_drag, rotationdrag, sde_drag
+from methods import dragnoise, freedrag, latent_drag, regiondrag, rotationdrag, sde, sde_drag
 from rotationbench.diffusion import LoraSettings, StableDiffusion
 from rotationbench.diffusion.core import grid_features
+from rotationbench.diffusion.features import bottleneck_in_place, capture_features, down_blocks_remembered
 from rotationbench.diffusion.loading import load_components
 from rotationbench.points import GridPoints
 
@@ -178,5 +179,39 @@ def test_sde_drag_pastes_and_denoises(core, latents):
     pasted = placed(sde_drag.copy_and_paste(latents, cells, cells + 2, sde_drag.SdeDrag(), generator()), core)
     with torch.no_grad():
         noise = sde_drag.guided_noise(core, torch.cat([pasted, latents]), TIMESTEP, context, 3.0)
-    alphas = sde_drag.alpha_at(core, TIMESTEP), sde_drag.alpha_at(core, -1)
-    placed(sde_drag.sde_mean(pasted, noise[:1], *alphas), core, (1, 4, 16, 12))
+    alphas = sde.alpha_at(core, TIMESTEP), sde.alpha_at(core, -1)
+    placed(sde.sde_mean(pasted, noise[:1], *alphas), core, (1, 4, 16, 12))
+
+
+@with_gradients
+def test_dragnoise_optimises_the_bottleneck(core, context, latents):
+    with torch.no_grad(), capture_features(core.unet, 0, stop=False) as captured:
+        core.noise(latents, TIMESTEP, context)
+    bottleneck = placed(captured.take(), core, (1, 32, 2, 2)).clone().requires_grad_(True)
+    with down_blocks_remembered(core.unet), bottleneck_in_place(core.unet, bottleneck):
+        loss = core.noise(latents, TIMESTEP, context).sum()
+    placed(core.gradient(loss, bottleneck), core, (1, 32, 2, 2))
+
+
+def test_dragnoise_samples_with_it(core, context, latents):
+    bottleneck = torch.ones(1, 32, 2, 2).to(core.device)
+    placed(dragnoise.sample_with_bottleneck(core, latents, bottleneck, context, STEPS, 3), core, (1, 4, 16, 12))
+
+
+@pytest.mark.parametrize("by_sde", [True, False])
+def test_regiondrag_keeps_pastes_and_denoises(core, context, latents, by_sde, monkeypatch):
+    # diffusers computes the timesteps with numpy, which cannot read fake tensors.
+    monkeypatch.setattr(regiondrag, "noising_and_denoising", lambda *arguments: ([0, 166, 333], [499, 333, 166]))
+    settings = regiondrag.RegionDrag(steps=6)
+    pairs = np.array([[1, 2], [3, 4]]), np.array([[4, 4], [5, 4]])
+    held = torch.ones(1, 1, 16, 12).to(core.device) == 0
+    with torch.no_grad():
+        if by_sde:
+            levels = regiondrag.noise_by_sde(core, latents, context, settings, generator())
+        else:
+            levels = regiondrag.invert_by_ode(core, latents, context, settings, self_attention=True)
+        for level in levels:
+            placed(level.latents, core, (1, 4, 16, 12))
+        start = placed(regiondrag.blur(levels[-1].latents, pairs[0], 0.6, generator()), core)
+        back = regiondrag.denoise(core, start, levels, context, pairs, held, settings, step_done=lambda step: None)
+    placed(back, core, (1, 4, 16, 12))
