@@ -30,10 +30,14 @@ AMOUNT_LABELS = {
     "perspective": "strength ρ",
     "translation": "shift as a fraction of the crop's diagonal",
 }
+PLAIN_TEXT = {"text.parse_math": False}
+"""Names of features and pictures are shown as they are: a dollar sign in them begins no formula."""
+LONGEST_NAME = 60
 DRAWN_MATCHES = 120
 CORRECT, WRONG = "#2ca02c", "#d62728"
 
 
+@plt.rc_context(PLAIN_TEXT)
 def plot_rotation(pairs: pd.DataFrame, features: Sequence[str]) -> Figure:
     """Accuracy at 3 px against the size of the rotation, with 95 % intervals, a line per feature."""
     binned = by_angle(pairs, ANGLE_BIN)
@@ -52,6 +56,7 @@ def plot_rotation(pairs: pd.DataFrame, features: Sequence[str]) -> Figure:
     return figure
 
 
+@plt.rc_context(PLAIN_TEXT)
 def plot_amounts(pairs: pd.DataFrame, features: Sequence[str]) -> Figure:
     """Accuracy at 3 px against the amount of each type of transformation, a panel per type."""
     diagonal = np.hypot(pairs["height"], pairs["width"])
@@ -77,6 +82,7 @@ def plot_amounts(pairs: pd.DataFrame, features: Sequence[str]) -> Figure:
     return figure
 
 
+@plt.rc_context(PLAIN_TEXT)
 def draw_worst(worst: Sequence[tuple[str, np.ndarray, Pair, Outcome]], feature: str) -> Figure:
     """The matches of pairs side by side, green where the true homography agrees within 3 px, red elsewhere.
 
@@ -101,7 +107,8 @@ def draw_worst(worst: Sequence[tuple[str, np.ndarray, Pair, Outcome]], feature: 
         axes.add_collection(LineCollection(list(segments), colors=colours, linewidths=0.6, alpha=0.8))
         error = "no homography" if outcome.corner_error is None else f"corner error {outcome.corner_error:.1f} px"
         matches = f"{correct.sum()} of {len(source)} matches correct"
-        axes.set_title(f"{name}, {pair.warp.kind} {pair.warp.amount:.3g}\n{error}, {matches}", fontsize=9)
+        shown_name = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+        axes.set_title(f"{shown_name}, {pair.warp.kind} {pair.warp.amount:.3g}\n{error}, {matches}", fontsize=9)
     return figure
 
 

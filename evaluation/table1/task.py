@@ -24,17 +24,32 @@ from evaluation.table1.tables import TABLE_THRESHOLD, accuracies, write_tables
 from evaluation.table1.warps import WarpRanges
 from rotationbench.config import DataConfig, ModelConfig, find, validated
 from rotationbench.errors import CheckpointError, ConfigError, MissingWeightsError
+from rotationbench.names import checked_name, name_clashes, shortened
 
 log = logging.getLogger(__name__)
+
+REFERRED_TO = {"task", "superpoint", "superpoint_open", "keypoints", "dift"}
+"""Keys of the configuration that other keys take their values from."""
 
 COLUMNS = ["feature", "picture", "kind", "repetition", "amount", "height", "width", "corner_error"]
 
 
 @dataclass
 class PicturesConfig(DataConfig):
-    """`data`: a folder of pictures or of HPatches sequences; `download` fetches the latter."""
+    """`data`: a folder of pictures or of HPatches sequences; `download` fetches the latter.
+
+    Raises:
+        ConfigError: for what only edits' data have, and for a download of anything but HPatches.
+    """
 
     download: bool = False
+
+    def __post_init__(self) -> None:
+        for name, only in (("split", "all"), ("subset", "full")):
+            if getattr(self, name) != only:
+                raise ConfigError(f"data.{name}: expected {only} with task=table1, got {getattr(self, name)!r}.")
+        if self.download and self.format != "hpatches":
+            raise ConfigError(f"data.download: expected data.format=hpatches, got {self.format!r}.")
 
 
 @dataclass
@@ -42,7 +57,10 @@ class Table1Config:
     """Everything `task=table1` is told.
 
     Args:
+        data: the reference pictures.
+        model: the diffusion model behind diffusion features.
         features: by name, each a dataclass named by `_target_` with its settings.
+        cache_dir: where the configuration puts what is fetched.
         warps_per_image: warps of each type per picture.
         crop: `[height, width]` of the crops where pictures are large enough, in pixels.
         warps: the ranges of the warps.
@@ -55,6 +73,7 @@ class Table1Config:
     data: PicturesConfig = field(default_factory=PicturesConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     features: dict[str, Any] = field(default_factory=dict)
+    cache_dir: str | None = None
     warps_per_image: int = 5
     crop: tuple[int, int] = (480, 640)
     warps: WarpRanges = field(default_factory=WarpRanges)
@@ -78,6 +97,10 @@ class Table1Config:
             raise ConfigError(f"thresholds: expected positive numbers of pixels, got {list(self.thresholds)}.")
         if not self.features:
             raise ConfigError("features: expected at least one, got none; for example features=[sift].")
+        for name in self.features:
+            checked_name(name, "features")
+        for first, second in name_clashes(self.features):
+            raise ConfigError(f"features: expected names that differ in more than capitals, got {first} and {second}.")
 
 
 def run(cfg: DictConfig) -> int:
@@ -87,43 +110,50 @@ def run(cfg: DictConfig) -> int:
         ConfigError: when a setting is wrong.
         DatasetError: when pictures cannot be used or fetched.
     """
-    known = {item.name for item in fields(Table1Config)}
-    plain = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-    config = validated(Table1Config, {key: value for key, value in plain.items() if key in known})
+    config = _settings(cfg)
     features = {name: build_feature(name, settings) for name, settings in config.features.items()}
     protocol = Protocol(config.warps_per_image, config.crop, config.warps, config.seed)
     pictures = _pictures(config)
     check_pictures(pictures, protocol)
-    folder = Path(config.results_dir) / "table1"
+    folder = Path(config.results_dir).expanduser() / "table1"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _run(config, features, protocol, pictures, folder)
+    except OSError as error:
+        reason = f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
+        raise ConfigError(f"results_dir: expected a folder that can be written to, got {folder}: {reason}.") from error
+
+
+def _run(
+    config: Table1Config, features: Mapping[str, Feature], protocol: Protocol, pictures: list[Picture], folder: Path
+) -> int:
     if config.write_pairs:
         for picture in pictures:
             write_pairs(folder / "pictures", picture, protocol)
 
     runtime = Runtime(config.model, config.device, config.dtype, config.seed)
     workers = config.workers or os.cpu_count() or 1
-    jobs: list[Job] = []
+    loaded: list[tuple[Job, Extractor]] = []
     missing: dict[str, str] = {}
-    notes: dict[str, str] = {}
     for name, feature in features.items():
-        job = Job(name, feature, runtime, protocol, folder / "features" / name)
         try:
             extractor = feature.load(runtime)
         except (MissingWeightsError, CheckpointError) as error:
             missing[name] = str(error)
             log.warning("%s cannot run: %s", name, error)
             continue
-        notes[name] = extractor.note
+        loaded.append((Job(name, feature, runtime, protocol, folder / "features" / name), extractor))
+    for job, extractor in loaded:
         run_feature(job, extractor, pictures, workers=workers, overwrite=config.overwrite)
-        jobs.append(job)
         if config.worst:
-            shards = [job.shard(picture) for picture in pictures]
-            _write_sheet(folder / f"worst-{name}.png", job, extractor, pictures, shards, config.worst)
-    if not jobs:
+            _write_sheet(folder / f"worst-{job.name}.png", job, extractor, pictures, config.worst)
+    if not loaded:
         return 1
     earlier = earlier_features(folder / "features", pictures, protocol, apart_from=features)
-    shards = [job.shard(picture) for job in jobs for picture in pictures]
+    shards = [job.shard(picture) for job, _ in loaded for picture in pictures]
     shards += [shard for kept in earlier.values() for shard in kept.shards]
     merge(shards, folder / "pairs.parquet")
+    notes = {job.name: extractor.note for job, extractor in loaded}
     notes |= {name: "; ".join(filter(None, [kept.note, "from an earlier run"])) for name, kept in earlier.items()}
     _write_results(folder, config, [*features, *earlier], described(pictures), missing, notes)
     return 0
@@ -159,12 +189,22 @@ def build_feature(name: str, config: Mapping[str, Any]) -> Feature:
     try:
         schema = get_class(str(target))
     except Exception as error:
-        raise ConfigError(f"{where}._target_: expected the path of a class, got {target!r}: {error}") from error
+        raise ConfigError(f"{where}._target_: expected the path of a class, got {target!r}.") from error
     if not is_dataclass(schema) or not hasattr(schema, "load"):
         raise ConfigError(f"{where}._target_: expected a dataclass with `load`, got {target}.")
     return cast(
         Feature, validated(schema, {key: value for key, value in config.items() if key != "_target_"}, where=where)
     )
+
+
+def _settings(cfg: DictConfig) -> Table1Config:
+    """The settings of the task; one that would be without effect is an error."""
+    plain = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    own = {item.name for item in fields(Table1Config)}
+    for key, value in plain.items():
+        if key not in own | REFERRED_TO and value not in (None, False):
+            raise ConfigError(f"{key}: task=table1 has no such setting, got {shortened(str(value))}.")
+    return validated(Table1Config, {key: value for key, value in plain.items() if key in own})
 
 
 def _pictures(config: Table1Config) -> list[Picture]:
@@ -176,12 +216,11 @@ def _pictures(config: Table1Config) -> list[Picture]:
     return pictures
 
 
-def _write_sheet(
-    path: Path, job: Job, extractor: Extractor, pictures: list[Picture], shards: list[Path], count: int
-) -> None:
+def _write_sheet(path: Path, job: Job, extractor: Extractor, pictures: list[Picture], count: int) -> None:
     """Evaluate the `count` pairs with the largest errors again, and draw their matches."""
     columns = ["picture", "kind", "repetition", "corner_error"]
-    pairs = pd.concat([rows_of(shard).select(columns).to_pandas() for shard in shards], ignore_index=True)
+    rows = [rows_of(job.shard(picture)).select(columns).to_pandas() for picture in pictures]
+    pairs = pd.concat(rows, ignore_index=True)
     worst = pairs.sort_values("corner_error", ascending=False, na_position="first", kind="stable").head(count)
     by_name = {picture.name: picture for picture in pictures}
     drawn = []

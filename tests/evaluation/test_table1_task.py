@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -234,6 +235,89 @@ def test_diffusion_features_run_on_any_checkpoint_and_missing_weights_are_one_li
 def test_nothing_that_can_run_is_a_failure(photos, tmp_path):
     assert run(compose_config(*arguments(photos, tmp_path, "features=[superpoint]"))) == 1
     assert not (tmp_path / "table1/table1.csv").exists()
+
+
+def test_dollars_and_backslashes_in_names_are_shown_as_they_are(photos, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("$\\frac{$.png", "x" * 190 + "$_{.png"):
+        (folder / name).write_bytes((photos / "chelsea.png").read_bytes())
+    config = compose_config(*arguments(folder, tmp_path / "results", "features=[sift]", "warps_per_image=1", "worst=1"))
+    OmegaConf.set_struct(config, False)
+    config.features["$price"] = config.features.sift
+    assert run(config) == 0
+    results = tmp_path / "results/table1"
+    assert pd.read_csv(results / "table1.csv")["feature"].tolist() == ["sift", "$price"]
+    assert sorted(path.name for path in (results / "features/$price").iterdir()) == [
+        "$%5Cfrac{$.png.parquet",
+        "x" * 190 + "$_{.png.parquet",
+    ]
+    assert cv2.imread(str(results / "worst-$price.png")).std() > 5
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("method=dragdiffusion", "^method: "),
+        ("samples=[cat]", "^samples: "),
+        ("label=mine", "^label: "),
+        ("metrics=full", "^metrics: "),
+        ("save_latents=true", "^save_latents: "),
+        ("+nonsense=1", "^nonsense: "),
+        ("data=rotationbench", r"^data\.format: "),
+        ("+data.split=real", r"^data\.split: "),
+        ("+data.subset=quick", r"^data\.subset: "),
+        ("+data.download=true", r"^data\.download: "),
+    ],
+)
+def test_settings_that_are_not_its_own_are_refused(photos, tmp_path, override, message):
+    with pytest.raises(ConfigError, match=message):
+        run(compose_config(*arguments(photos, tmp_path, "features=[sift]", override)))
+    assert not (tmp_path / "table1").exists()
+
+
+@pytest.mark.parametrize("name", ["Sift", "dot/../dot", "x" * 201, ".hidden"])
+def test_feature_names_that_cannot_be_file_names_are_refused(photos, tmp_path, name):
+    config = compose_config(*arguments(photos, tmp_path, "features=[sift]"))
+    OmegaConf.set_struct(config, False)
+    config.features[name] = config.features.sift
+    with pytest.raises(ConfigError, match=r"^features: expected"):
+        run(config)
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "long" * 100])
+def test_a_results_folder_that_cannot_be_used_is_one_line(photos, tmp_path, place):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(ConfigError, match=r"^results_dir: expected a folder that can be written to") as caught:
+        run(compose_config(*arguments(photos, tmp_path / place, "features=[sift]")))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_ends_the_run_with_one_line_and_the_next_goes_on(photos, tmp_path, monkeypatch):
+    writes = []
+    fsync = os.fsync
+
+    def full_after_three(descriptor: int) -> None:
+        writes.append(descriptor)
+        if len(writes) > 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    command = arguments(photos, tmp_path, "features=[sift]", "warps_per_image=1", "worst=0")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full_after_three)
+        with pytest.raises(ConfigError, match=r"^results_dir: .* No space left on device"):
+            run(compose_config(*command))
+    assert 1 <= len(list((tmp_path / "table1/features/sift").glob("*"))) < 3
+    assert run(compose_config(*command)) == 0
+    assert pd.read_csv(tmp_path / "table1/table1.csv")["pairs"].tolist() == [12]
+
+
+def test_features_are_loaded_before_any_is_evaluated(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(task, "run_feature", lambda *args, **kwargs: pytest.fail("evaluated"))
+    more = ["features=[sift,dift]", "model=local", f"model.pretrained={TINY}", "dift.up_block=3", "dtype=nonsense"]
+    with pytest.raises(ConfigError, match="dtype"):
+        run(compose_config(*arguments(photos, tmp_path, *more)))
 
 
 @pytest.mark.parametrize(
