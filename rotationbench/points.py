@@ -59,6 +59,15 @@ class ImagePoints:
         rows = np.round(self.xy[:, 1] / height * (height // 2)).clip(0, height // 2 - 1)
         return GridPoints(torch.from_numpy(np.stack([rows, columns], axis=1)).to(torch.float32))
 
+    def to_unrounded_grid(self, image_size: tuple[int, int]) -> GridPoints:
+        """The same places on the supervision grid of `image_size = (height, width)`, float64 and between its cells.
+
+        `GridPoints.to_image` gives back the very points, which `to_grid` rounds and keeps inside the picture.
+        """
+        height, width = image_size
+        rows, columns = self.xy[:, 1] / height * (height // 2), self.xy[:, 0] / width * (width // 2)
+        return GridPoints(torch.from_numpy(np.stack([rows, columns], axis=1)))
+
 
 @dataclass(frozen=True, eq=False)
 class GridPoints:

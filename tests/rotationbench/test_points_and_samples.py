@@ -30,6 +30,13 @@ def test_grid_and_image_agree_up_to_half_a_cell():
     assert np.abs(back.xy - points.xy).max() <= 2.0
 
 
+def test_the_unrounded_grid_gives_the_very_points_back():
+    points = ImagePoints(np.random.default_rng(0).uniform([-5, -5], [105, 70], (50, 2)))
+    cells = points.to_unrounded_grid((61, 100))
+    np.testing.assert_allclose(cells.to_image((61, 100)).xy, points.xy, atol=1e-12)
+    np.testing.assert_allclose(cells.rc[:, 0].numpy(), points.xy[:, 1] / 61 * 30)
+
+
 @pytest.mark.parametrize("bad", [np.zeros((2, 3)), np.array([[np.nan, 0]])])
 def test_bad_points_are_refused(bad):
     with pytest.raises(ValueError, match="Expected"):
