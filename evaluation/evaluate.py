@@ -94,7 +94,8 @@ def _jobs(edits: Sequence[Edit]) -> dict[tuple[str, int], list[Edit]]:
 
 
 def _warn_of_other_weights(weights: str, edits: Sequence[Edit]) -> None:
-    others: set[Any] = {edit.record["weights_hash"] for edit in edits} - {weights}
+    # Edits that were made without a model have no weights.
+    others: set[Any] = {edit.record["weights_hash"] for edit in edits} - {weights, None}
     if others:
         log.warning(
             "The features of the mean distances come from the model with weights %s, but edits were made with %s. Name "

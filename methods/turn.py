@@ -44,6 +44,7 @@ class Turn:
 
     version: ClassVar[int] = 1
     needs_model: ClassVar[bool] = False
+    reads_metadata: ClassVar[bool] = True
 
     feather: float = 0.7
     inpaint_radius: float = 3.0
@@ -152,7 +153,7 @@ def move_object(
         float32 `(H, W, 3)` in [0, 255].
     """
     size = image.shape[1::-1]
-    opacity = mask.astype(np.float32)
+    opacity: np.ndarray = mask.astype(np.float32)
     if feather > 0:
         opacity = cv2.GaussianBlur(opacity, (0, 0), feather)
     moved = cv2.warpAffine(

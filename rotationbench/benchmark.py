@@ -30,7 +30,7 @@ from rotationbench.diffusion.cost import Cost, peak_memory_mb, reset_peak_memory
 from rotationbench.drawing import contact_sheet, draw_sample
 from rotationbench.errors import ConfigError, RotationBenchError
 from rotationbench.files import write_image
-from rotationbench.method import DragMethod, DragResult
+from rotationbench.method import DragMethod, DragResult, needs_model, reads_metadata
 from rotationbench.points import GridPoints, ImagePoints
 from rotationbench.results import SAMPLES, SCHEMA, Edit, ResultStore, differences, fingerprint
 from rotationbench.sample import DragSample, resize_image
@@ -43,7 +43,13 @@ SHEET_SIDE = 256
 
 
 class Evaluator(Protocol):
-    """Measures edits; `evaluator._target_` names the class that does."""
+    """Measures edits; `evaluator._target_` names the class that does.
+
+    Attributes:
+        needs_core: whether a model must be handed over.
+    """
+
+    needs_core: bool
 
     def evaluate_edit(self, edit: Edit, sample: DragSample, core: StableDiffusion | None) -> dict[str, float | None]:
         """Measure what is not yet measured of an edit on disk, keep it beside the edit, and return all values."""
@@ -69,16 +75,17 @@ def run(config: DictConfig) -> int:
         Path(find(settings.data.root)), settings.data.format, split=settings.data.split, subset=settings.data.subset
     )
     names = chosen_names(dataset.names, settings.samples, settings.limit)
-    core = build_core(settings.model, device=settings.device, dtype=settings.dtype, cache_dir=settings.cache_dir)
+    core = None
+    if needs_model(method) or evaluator.needs_core:
+        core = build_core(settings.model, device=settings.device, dtype=settings.dtype, cache_dir=settings.cache_dir)
     benchmark = Benchmark(settings, OmegaConf.to_container(config, resolve=True), method, core, evaluator)  # type: ignore[arg-type]
     log.info(
-        "%s on %d of %d samples of %s, model %s on %s, into %s",
+        "%s on %d of %d samples of %s, %s, into %s",
         benchmark.label,
         len(names),
         len(dataset.names),
         settings.data.root,
-        settings.model.name,
-        core.device,
+        "no model" if core is None else f"model {settings.model.name} on {core.device}",
         benchmark.store.root / benchmark.label,
     )
     try:
@@ -116,13 +123,13 @@ def chosen_names(names: Sequence[str], patterns: Sequence[str] | None, limit: in
 
 
 class Benchmark:
-    """One method on one core, filling one results folder.
+    """One method, filling one results folder.
 
     Args:
         settings: the checked settings.
         config: the same as the user composed it, for the records.
         method: the drag method.
-        core: the diffusion model.
+        core: the diffusion model; None when neither the method nor the evaluator needs one.
         evaluator: measures the edits.
     """
 
@@ -131,11 +138,15 @@ class Benchmark:
         settings: BenchmarkConfig,
         config: dict[str, Any],
         method: DragMethod,
-        core: StableDiffusion,
+        core: StableDiffusion | None,
         evaluator: Evaluator,
     ) -> None:
         self.settings, self.config = settings, config
         self.method, self.core, self.evaluator = method, core, evaluator
+        # What edits are made with: a core that only measures them has no part in what they cost and depend on.
+        self.editor = core if needs_model(method) else None
+        self.cost = Cost() if self.editor is None else self.editor.cost
+        self.device = torch.device("cpu") if self.editor is None else self.editor.device
         self.method_name = str(settings.method.get("name") or type(method).__name__.lower())
         self.label = settings.label or self.method_name
         if settings.label is None and settings.seed != 0:
@@ -202,14 +213,17 @@ class Benchmark:
                 changed = differences(before.record["identity"], identity)
                 log.info("%s: made again (%s)", name, "; ".join(changed) or "overwrite=true")
             self._keep_sample(sample)
-            self.core.cost.reset()
-            reset_peak_memory(self.core.device)
+            self.cost.reset()
+            reset_peak_memory(self.device)
             result = self._drag(sample)
         except Exception as error:
             # Whatever it is, one sample must not end the run.
             self._fail(name, sample, identity, started, error)
             return None
-        record = self._record(name, sample, identity, started) | result_record(result, sample, self.core)
+        record = self._record(name, sample, identity, started) | result_record(
+            result, sample, self._working_size(sample)
+        )
+        record |= cost_record(self.cost) | {"peak_memory_mb": peak_memory_mb(self.device)}
         image = resize_image(to_uint8(result.edited), sample.size)
         trace = None
         if self.settings.save_latents:
@@ -219,8 +233,11 @@ class Benchmark:
         log.info("%s: %d steps, %.1f s, %.1f px left", name, result.steps, record["seconds"], left)
         return self.store.read(self.label, name)
 
+    def _working_size(self, sample: DragSample) -> tuple[int, int]:
+        return sample.size if self.editor is None else self.editor.working_size(sample.size)
+
     def _drag(self, sample: DragSample) -> DragResult:
-        working = sample.resized(self.core.working_size(sample.size))
+        working = sample.resized(self._working_size(sample))
         # Cells of the supervision grid in pixels of the sample's own picture.
         pixels_per_cell = 2 * sample.size[0] / working.size[0]
         with tqdm(desc=sample.name, unit="step", leave=False, disable=None) as bar:
@@ -230,22 +247,30 @@ class Benchmark:
                 bar.update(step + 1 - bar.n)
                 bar.set_postfix_str(f"{distance * pixels_per_cell:.1f} px left")
 
-            return self.method.edit(self.core, working, seed=self.settings.seed, progress=progress)
+            if self.editor is not None:
+                return self.method.edit(self.editor, working, seed=self.settings.seed, progress=progress)
+            with self.cost.phase("drag"):
+                # A method that needs no model takes None for one.
+                return self.method.edit(None, working, seed=self.settings.seed, progress=progress)  # type: ignore[arg-type]
 
     def _identity(self, sample: DragSample) -> dict[str, Any]:
         """What decides the edit; two edits that agree in it are the same."""
-        return {
+        identity = {
             "method": asdict(self.method),  # type: ignore[call-overload]
             "method_class": f"{type(self.method).__module__}.{type(self.method).__qualname__}",
             "method_version": self.method.version,
-            "sample": sample.digest,
+            "sample": sample.full_digest if reads_metadata(self.method) else sample.digest,
             "seed": self.settings.seed,
-            "weights": self.core.weights_hash,
-            "dtype": str(self.core.dtype),
-            "resolution": self.core.resolution,
-            "num_inference_steps": self.core.num_inference_steps,
-            "attention": self.settings.model.attention,
         }
+        if self.editor is not None:
+            identity |= {
+                "weights": self.editor.weights_hash,
+                "dtype": str(self.editor.dtype),
+                "resolution": self.editor.resolution,
+                "num_inference_steps": self.editor.num_inference_steps,
+                "attention": self.settings.model.attention,
+            }
+        return identity
 
     def _keep_sample(self, sample: DragSample) -> None:
         """Copy the sample into the results, so that they can be read without the data set."""
@@ -314,9 +339,9 @@ class Benchmark:
             "identity": identity,
             "config": self.config,
             **self.environment,
-            "weights_hash": self.core.weights_hash,
-            "device": str(self.core.device),
-            "dtype": str(self.core.dtype).removeprefix("torch."),
+            "weights_hash": None if self.editor is None else self.editor.weights_hash,
+            "device": str(self.device),
+            "dtype": None if self.editor is None else str(self.editor.dtype).removeprefix("torch."),
             "started": started.isoformat(),
             "finished": datetime.now(UTC).isoformat(),
         }
@@ -340,12 +365,16 @@ def sample_record(name: str, sample: DragSample | None) -> dict[str, Any]:
     }
 
 
-def result_record(result: DragResult, sample: DragSample, core: StableDiffusion) -> dict[str, Any]:
+def result_record(result: DragResult, sample: DragSample, working: tuple[int, int]) -> dict[str, Any]:
     """What a record says about an edit that was made; points and distances in pixels of the sample's picture.
 
     Distances leave pivot pairs out, also those of methods that drag them like others: so they compare between methods.
+
+    Args:
+        result: what the method returned.
+        sample: the sample at its own size.
+        working: the size `(height, width)` at which the method worked.
     """
-    working = core.working_size(sample.size)
     moving = ~sample.is_pivot if len(result.targets) == len(sample.sources) else slice(None)
 
     def in_picture(points: GridPoints) -> ImagePoints:
@@ -357,8 +386,6 @@ def result_record(result: DragResult, sample: DragSample, core: StableDiffusion)
     return {
         "status": "done",
         "error": None,
-        **cost_record(core.cost),
-        "peak_memory_mb": peak_memory_mb(core.device),
         "steps": result.steps,
         "converged": result.converged,
         "final_distances": distances(result.trajectory[-1]).tolist(),

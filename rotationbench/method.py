@@ -50,7 +50,12 @@ class DragMethod(Protocol):
     """A drag method; each is a dataclass in one file of `methods/`, its settings the fields.
 
     `version` is part of what decides whether an edit on disk is still valid: raise it with every change of the code
-    that changes results.
+    that changes results. Two class variables may be left out:
+
+    - `needs_model = False` tells that `edit` has no use for the core. Such a method is handed None in its place, and
+      the sample at its own size; no model is loaded for it.
+    - `reads_metadata = True` tells that `edit` reads more of the sample than `DragSample.digest` covers, such as the
+      object mask, so that an edit is made again when that changes.
     """
 
     version: ClassVar[int]
@@ -70,3 +75,13 @@ class DragMethod(Protocol):
             The edited picture at the sample's size, and how it came about.
         """
         ...
+
+
+def needs_model(method: DragMethod) -> bool:
+    """Whether a method edits with the diffusion model; see `DragMethod`."""
+    return bool(getattr(method, "needs_model", True))
+
+
+def reads_metadata(method: DragMethod) -> bool:
+    """Whether a method's edits depend on a sample's metadata; see `DragMethod`."""
+    return bool(getattr(method, "reads_metadata", False))

@@ -270,3 +270,59 @@ def test_the_command_line_says_what_is_wrong_and_how_it_ended(dataset, tmp_path)
     assert wrong.returncode == 2
     assert "samples: expected names or globs of samples, got ['unicorn']" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+LEFT = {"nothing": 20.0, "turn": 4.0}
+
+
+@pytest.mark.parametrize("method", LEFT)
+def test_a_method_without_a_model_loads_none_and_works_at_the_samples_size(dataset, tmp_path, method):
+    image_file = dataset / "cat1" / "image.png"
+    # A size that no latent has; the mask goes along.
+    for file in (image_file, dataset / "cat1" / "mask.png"):
+        with Image.open(file) as picture:
+            cropped = picture.crop((0, 0, 127, 101))
+        cropped.save(file)
+    results = tmp_path / "results"
+    base = [f"method={method}", "model=local", "data=folder", f"data.root={dataset}", f"results_dir={results}"]
+    base += ["cache_dir=null", "device=cpu", "samples=cat1", "save_latents=true"]
+    nowhere = ["model.pretrained=/nowhere", "metrics=[psnr]"]
+    assert run(compose_config(*base, *nowhere)) == 0
+    edit = ResultStore(results).read(method, "cat1")
+    record = edit.record
+    assert (record["weights_hash"], record["dtype"], record["device"]) == (None, None, "cpu")
+    assert (record["unet_calls"], record["unet_images"]) == (0, 0)
+    assert record["seconds"] > 0 and list(record["phases"]) == ["drag"]
+    # From (76, 70) to (64, 86) about (64, 70): 20 px, of which turning leaves the difference of 12 px and 16 px radius.
+    assert record["final_distances"] == [pytest.approx(LEFT[method], abs=1e-6)]
+    assert record["converged"] is (False if method == "nothing" else None)
+    with Image.open(edit.folder / "edited.png") as edited, Image.open(image_file) as source:
+        assert np.array_equal(edited, source.convert("RGB")) == (method == "nothing")
+    assert np.isinf(edit.metrics["psnr"]) == (method == "nothing")
+
+    # A metric that needs a model brings one, which has no part in the edit.
+    before = finished(results)
+    assert run(compose_config(*base, f"model.pretrained={CHECKPOINT}", "metrics=[psnr,mean_distance]")) == 0
+    assert finished(results) == before
+    assert ResultStore(results).read(method, "cat1").metrics["mean_distance"] >= 0
+
+
+def test_a_method_that_reads_metadata_edits_anew_when_it_changes(dataset, tmp_path):
+    results = tmp_path / "results"
+    shutil.copy(dataset / "cat1" / "mask.png", dataset / "cat1" / "object_mask.png")
+    chosen = ["samples=cat1", "model.pretrained=/nowhere"]
+
+    def edited_with(pivot: list[int]) -> dict[str, str]:
+        meta = {"object_mask": "object_mask.png", "pivot": pivot}
+        (dataset / "cat1" / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        for method in ("turn", "nothing"):
+            arguments = [f"method={method}", "model=local", "data=folder", f"data.root={dataset}"]
+            arguments += [f"results_dir={results}", "cache_dir=null", "metrics=none", "device=cpu", *chosen]
+            assert run(compose_config(*arguments)) == 0
+        return finished(results)
+
+    before = edited_with([64, 64])
+    assert edited_with([64, 64]) == before
+    changed = edited_with([60, 64])
+    assert changed["turn/cat1"] > before["turn/cat1"]
+    assert changed["nothing/cat1"] == before["nothing/cat1"]
