@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from evaluation.table1.experiment import Outcome
 from evaluation.table1.pairs import Pair
@@ -30,14 +31,11 @@ AMOUNT_LABELS = {
     "perspective": "strength ρ",
     "translation": "shift as a fraction of the crop's diagonal",
 }
-PLAIN_TEXT = {"text.parse_math": False}
-"""Names of features and pictures are shown as they are: a dollar sign in them begins no formula."""
 LONGEST_NAME = 60
 DRAWN_MATCHES = 120
 CORRECT, WRONG = "#2ca02c", "#d62728"
 
 
-@plt.rc_context(PLAIN_TEXT)
 def plot_rotation(pairs: pd.DataFrame, features: Sequence[str]) -> Figure:
     """Accuracy at 3 px against the size of the rotation, with 95 % intervals, a line per feature."""
     binned = by_angle(pairs, ANGLE_BIN)
@@ -56,7 +54,6 @@ def plot_rotation(pairs: pd.DataFrame, features: Sequence[str]) -> Figure:
     return figure
 
 
-@plt.rc_context(PLAIN_TEXT)
 def plot_amounts(pairs: pd.DataFrame, features: Sequence[str]) -> Figure:
     """Accuracy at 3 px against the amount of each type of transformation, a panel per type."""
     diagonal = np.hypot(pairs["height"], pairs["width"])
@@ -82,7 +79,6 @@ def plot_amounts(pairs: pd.DataFrame, features: Sequence[str]) -> Figure:
     return figure
 
 
-@plt.rc_context(PLAIN_TEXT)
 def draw_worst(worst: Sequence[tuple[str, np.ndarray, Pair, Outcome]], feature: str) -> Figure:
     """The matches of pairs side by side, green where the true homography agrees within 3 px, red elsewhere.
 
@@ -113,7 +109,9 @@ def draw_worst(worst: Sequence[tuple[str, np.ndarray, Pair, Outcome]], feature: 
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all, and close it."""
+    """Write a figure, whole or not at all, and close it. A dollar sign in a name begins no formula."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=130)
     plt.close(figure)

@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 import cv2
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -184,7 +185,8 @@ def test_names_that_differ_in_their_folder_have_their_own_rows(tmp_path):
     assert rows["amount"].nunique() == len(rows)
 
 
-def test_a_run_with_other_features_keeps_earlier_rows(photos, tmp_path):
+def test_a_run_with_other_features_keeps_earlier_rows(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(task, "save", lambda figure, path: plt.close(figure))
     quick = ["warps_per_image=1", "worst=0"]
     for features in ("sift", "rootsift"):
         assert run(compose_config(*arguments(photos, tmp_path, f"features=[{features}]", *quick))) == 0
