@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -63,3 +64,16 @@ def sha256_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def file_fault(path: Path) -> str | None:
+    """What is at `path` where a plain file should be, as in "got a folder"; None when there is one."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "a link to nowhere" if path.is_symlink() else "no file"
+    except (OSError, ValueError) as error:
+        return f"a path that cannot be used ({getattr(error, 'strerror', None) or error})"
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return None if stat.S_ISREG(mode) else "something that is no plain file"

@@ -75,7 +75,14 @@ def name_clashes(names: Iterable[str]) -> list[tuple[str, str]]:
     return clashes
 
 
+def printable(text: str) -> str:
+    """`text` with control characters, line breaks and lone surrogates escaped, so that a message stays one line."""
+    return "".join(
+        ascii(character)[1:-1] if unicodedata.category(character) in UNPRINTABLE else character for character in text
+    )
+
+
 def shortened(name: str, limit: int = 60) -> str:
     """`name` in quotes and printable, at most `limit` characters of it, for messages."""
-    text = ascii(name) if any(unicodedata.category(character) in UNPRINTABLE for character in name) else repr(name)
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    text = printable(repr(name[:limit]))
+    return text if len(name) <= limit and len(text) <= limit else f"{text[: limit - 1]}…"

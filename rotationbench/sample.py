@@ -32,6 +32,8 @@ class SampleMeta:
         object_mask: bool `(H, W)`, the object before the edit.
         object_mask_target: bool `(H, W)`, the object after the exact edit.
         extra: everything else that `meta.json` holds.
+        turn_estimated: pivot and angle were estimated from where points or regions go, so that targets need not lie
+            exactly where they lead.
     """
 
     split: str | None = None
@@ -44,6 +46,7 @@ class SampleMeta:
     object_mask: np.ndarray | None = None
     object_mask_target: np.ndarray | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    turn_estimated: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +55,8 @@ class Region:
 
     Args:
         mask: bool `(H, W)`, the area before the edit.
-        task: `"rotation"`, `"relocation"` or `"deformation"`; None when the data set does not say.
+        task: `"rotation"`, `"transformation"` (it goes elsewhere) or `"deformation"`; None when the data set does not
+            say.
         source: `(x, y)` in image pixels, where the area's handle is; None when not given.
         target: `(x, y)` in image pixels, where the handle goes.
         anchor: `(x, y)` in image pixels, the centre of the turn.
@@ -220,9 +224,7 @@ class DragSample:
         meta = self.meta
         _update(digest, (self.target, self.reference, meta.object_mask, meta.object_mask_target))
         facts = {item.name: getattr(meta, item.name) for item in fields(meta) if "mask" not in item.name}
-        # Whole numbers and floats that are equal mean the same turn.
-        facts["pivot"] = None if meta.pivot is None else [float(value) for value in meta.pivot]
-        facts["angle"] = None if meta.angle is None else float(meta.angle)
+        facts |= {"pivot": _floats(meta.pivot), "angle": None if meta.angle is None else float(meta.angle)}
         _update_with_facts(digest, facts | {"pix_step": self.pix_step})
         return digest.hexdigest()
 
@@ -297,10 +299,16 @@ def _update_with_regions(digest: hashlib._Hash, regions: Regions) -> None:
     _update(digest, (None if points is None else points.xy for points in (sources, targets)))
     _update(digest, regions.masks().values())
     parts = [
-        {item.name: getattr(part, item.name) for item in fields(part) if item.name != "mask"} for part in regions.parts
+        [part.task, part.angle, part.pairs, *map(_floats, (part.source, part.target, part.anchor))]
+        for part in regions.parts
     ]
-    _update_with_facts(digest, {"cell": regions.cell, "parts": parts})
+    _update_with_facts(digest, {"cell": _floats(regions.cell), "parts": parts})
 
 
 def _update_with_facts(digest: hashlib._Hash, facts: dict[str, Any]) -> None:
     digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
+
+
+def _floats(numbers: Iterable[float] | None) -> list[float] | None:
+    """The numbers in one type: whole numbers and floats that are equal mean the same."""
+    return None if numbers is None else [float(number) for number in numbers]

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import overload
 
+from rotationbench.datasets.folders import Folder, folders_below
 from rotationbench.datasets.formats import FORMATS, Entry, Format
 from rotationbench.datasets.formats.rotationbench import IN_DOMAIN, SPLITS
 from rotationbench.datasets.reading import Problems, read_text
 from rotationbench.errors import ConfigError, DatasetError
+from rotationbench.names import folded, name_clashes, name_fault, shortened
 from rotationbench.sample import DragSample
+
+log = logging.getLogger(__name__)
 
 LISTS = {"quick": "quick.txt", "demo": "demo.txt"}
 """The file below the root that lists the samples of a subset, a name per line."""
 SUBSETS = (*LISTS, "full")
+SHOWN_WARNINGS = 10
 
 
 class Dataset(Sequence[DragSample]):
@@ -32,6 +37,7 @@ class Dataset(Sequence[DragSample]):
         self.root = root
         self.form = form
         self._entries = {entry.name: entry for entry in entries}
+        self._warned: dict[str, None] = {}
 
     @property
     def names(self) -> list[str]:
@@ -65,20 +71,37 @@ class Dataset(Sequence[DragSample]):
             raise DatasetError([f"{self.root}: expected one of {_shortened(self.names)}, got {key!r}."])
         problems = Problems()
         sample = self.form.read(self._entries[key], problems)
+        self._warn(problems.warnings)
         if sample is None:
             raise DatasetError(problems)
         return sample
+
+    @property
+    def warnings(self) -> list[str]:
+        """How doubtful files were read, as far as samples have been read."""
+        return list(self._warned)
 
     def path(self, name: str) -> Path:
         """The folder of a sample, or the file that lists it."""
         return self._entries[name].path
 
-    def problems(self) -> list[str]:
-        """Everything that is wrong with any of the samples; reads all files once."""
+    def problems(self, names: Iterable[str] | None = None) -> list[str]:
+        """Everything that is wrong with the samples called `names`, or with any; reads their files once."""
         problems = Problems()
-        for entry in self._entries.values():
-            self.form.read(entry, problems)
+        for name in self._entries if names is None else names:
+            self.form.read(self._entries[name], problems)
+        self._warn(problems.warnings)
         return problems
+
+    def _warn(self, warnings: Sequence[str]) -> None:
+        """Log how doubtful files were read, each once, and only the first few of many."""
+        for warning in warnings:
+            if warning not in self._warned:
+                self._warned[warning] = None
+                if len(self._warned) <= SHOWN_WARNINGS:
+                    log.warning("%s", warning)
+                elif len(self._warned) == SHOWN_WARNINGS + 1:
+                    log.warning("%s: more files are read with warnings; validate lists them all.", self.root)
 
 
 def open_dataset(
@@ -112,8 +135,12 @@ def open_dataset(
     if not root.is_dir():
         raise DatasetError([f"{root}: expected a folder, found {'a file' if root.exists() else 'nothing'}."])
     problems = Problems()
-    form, entries = detected(root, problems) if format == "auto" else found(root, FORMATS[format], problems)
-    entries = _with_unique_names(entries, problems)
+    folders = folders_below(root, problems)
+    form = detected(root, folders) if format == "auto" else FORMATS[format]
+    entries = form.find(folders, problems)
+    if not entries and not problems:
+        problems.expected(root, f"{form.signature} ({form.name})", "a folder without any")
+    entries = _with_good_names(entries, problems)
     if split in SPLITS:
         entries = _of_split(root, form, entries, split, problems)
     if subset in LISTS:
@@ -122,55 +149,48 @@ def open_dataset(
         entries = _of_benchmark(form, entries)
     dataset = Dataset(root, form, entries)
     if check:
-        problems.extend(problem for problem in dataset.problems() if problem not in problems)
+        problems = Problems(dict.fromkeys((*problems, *dataset.problems())))
     if problems:
         raise DatasetError(problems)
     return dataset
 
 
-def found(root: Path, form: Format, problems: Problems) -> tuple[Format, list[Entry]]:
-    """The samples of one format below `root`; notes it when there are none."""
-    entries = form.find(root, problems)
-    if not entries and not problems:
-        problems.expected(root, f"{form.signature} ({form.name})", "a folder without any")
-    return form, entries
-
-
-def detected(root: Path, problems: Problems) -> tuple[Format, list[Entry]]:
-    """The format below `root`, and its samples.
+def detected(root: Path, folders: Sequence[Folder]) -> Format:
+    """The format of the samples among `folders`.
 
     Raises:
         DatasetError: when no format, or more than one, is found.
     """
-    candidates = []
-    for form in FORMATS.values():
-        noted = Problems()
-        entries = form.find(root, noted)
-        if entries or noted:
-            candidates.append((form, entries, noted))
+    counts = {form.name: sum(map(form.marks, folders)) for form in FORMATS.values()}
+    found = [form for form in FORMATS.values() if counts[form.name]]
+    included = {name for form in found for name in form.includes}
+    candidates = [form for form in found if form.name not in included]
     if not candidates:
         sought = "; ".join(f"{form.signature} ({form.name})" for form in FORMATS.values())
         raise DatasetError([f"{root}: expected samples of a known format, found none. Looked for {sought}."])
     if len(candidates) > 1:
-        names = ", ".join(f"{form.name} ({len(entries)})" for form, entries, _ in candidates)
+        names = ", ".join(f"{form.name} ({counts[form.name]})" for form in candidates)
         raise DatasetError([f"{root}: expected samples of one format, found {names}. Name one as data.format."])
-    form, entries, noted = candidates[0]
-    problems.extend(noted)
-    return form, entries
+    return candidates[0]
 
 
-def _with_unique_names(entries: Sequence[Entry], problems: Problems) -> list[Entry]:
-    """Entries whose names are unique: those that share one get their folders' names in front."""
-    counts = Counter(entry.name for entry in entries)
+def _with_good_names(entries: Sequence[Entry], problems: Problems) -> list[Entry]:
+    """Entries whose names can be folders beside each other: those that share one get their folders' names in front."""
+    clashing = {folded(name) for _, name in name_clashes(entry.name for entry in entries)}
     renamed = [
-        replace(entry, name="-".join((*entry.parents, entry.name))) if counts[entry.name] > 1 else entry
+        replace(entry, name="-".join((*entry.parents, entry.name))) if folded(entry.name) in clashing else entry
         for entry in entries
     ]
-    names = [entry.name for entry in renamed]
+    good = []
     for entry in renamed:
-        if names.count(entry.name) > 1:
-            problems.note(entry.path, f"expected a name of its own, got {entry.name!r} a second time.")
-    return renamed
+        if fault := name_fault(entry.name):
+            problems.note(entry.path, f"{fault} (the sample's name).")
+        else:
+            good.append(entry)
+    for first, name in name_clashes(entry.name for entry in good):
+        path = next(entry.path for entry in reversed(good) if entry.name == name)
+        problems.note(path, f"expected a name of its own, got {shortened(name)} beside {shortened(first)}.")
+    return good
 
 
 def _of_split(root: Path, form: Format, entries: Sequence[Entry], split: str, problems: Problems) -> list[Entry]:
@@ -192,12 +212,12 @@ def _of_list(path: Path, entries: Sequence[Entry], split: str, problems: Problem
     text = read_text(path, problems)
     if text is None:
         return []
-    listed = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    listed = [line.strip() for line in text.split("\n") if line.strip() and not line.startswith("#")]
     by_name = {entry.name: entry for entry in entries}
     if split not in SPLITS:
         for name in listed:
             if name not in by_name:
-                problems.expected(path, "names of samples", f"{name!r}, which is none")
+                problems.expected(path, "names of samples", f"{shortened(name)}, which is none")
     chosen = [by_name[name] for name in listed if name in by_name]
     if not chosen and not problems:
         problems.expected(path, f"a sample of the split {split!r}", "none")

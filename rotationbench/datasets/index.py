@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,8 @@ def described(sample: DragSample) -> dict[str, Any]:
     }
 
 
-def index_text(samples: Iterable[DragSample]) -> str:
-    """The content of `index.csv`: a row per sample, in the samples' order."""
-    rows = [described(sample) for sample in samples]
+def index_text(rows: Sequence[dict[str, Any]]) -> str:
+    """The content of `index.csv`: what `described` says about each sample, in the samples' order."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(rows[0]) if rows else ["name"], lineterminator="\n")
     writer.writeheader()
@@ -73,7 +72,10 @@ def data_files(root: Path) -> Iterator[Path]:
 
 def write_index(root: Path, dataset: Dataset) -> None:
     """Write `index.csv` and then `SHA256SUMS` into `root`."""
-    for name, text in ((INDEX, lambda: index_text(dataset)), (CHECKSUMS, lambda: checksum_text(root))):
+    for name, text in (
+        (INDEX, lambda: index_text([described(sample) for sample in dataset])),
+        (CHECKSUMS, lambda: checksum_text(root)),
+    ):
         with whole_file(root / name) as temporary:
             temporary.write_text(text(), encoding="utf-8")
 

@@ -1,16 +1,20 @@
-"""What a format has to offer: finding samples below a folder, and reading one."""
+"""What a format has to offer: finding samples among folders, and reading one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
-from rotationbench.datasets.reading import Problems
+import numpy as np
+
+from rotationbench.datasets.folders import Folder, picture_called
+from rotationbench.datasets.masks import HALF, read_mask
+from rotationbench.datasets.reading import Problems, check_size, read_picture
 from rotationbench.sample import DragSample
 
-DEPTH = 4
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -35,47 +39,91 @@ class Entry:
         return self.parents[-1] if self.parents else None
 
 
-class Format(Protocol):
-    """A way of keeping drags on disk."""
+class Format:
+    """A way of keeping drags on disk, with a folder per sample unless `find` says otherwise.
 
-    @property
-    def name(self) -> str:
-        """The name in `data.format`."""
-        ...
+    `name` is what `data.format` calls it, `signature` what a folder of it is recognised by, for messages, and `picture`
+    what the picture is called that a sample is about, without its ending.
+    """
 
-    @property
-    def signature(self) -> str:
-        """What a folder of this format is recognised by, for messages."""
-        ...
+    name: ClassVar[str]
+    signature: ClassVar[str]
+    picture: ClassVar[str | None] = None
+    includes: ClassVar[tuple[str, ...]] = ()
+    """Formats whose samples are samples of this one that lack a file, when both are found together."""
 
-    def find(self, root: Path, problems: Problems) -> list[Entry]:
-        """The samples below `root`, by name; `root` may be a sample itself. Notes listings that cannot be read."""
-        ...
+    def marks(self, folder: Folder) -> bool:
+        """Whether a folder is a sample of this format and, for all that its files' names tell, of no other."""
+        raise NotImplementedError
+
+    def accepts(self, folder: Folder) -> bool:
+        """Whether a folder is a sample, when it is known that the format is this one."""
+        return self.marks(folder)
+
+    def find(self, folders: Sequence[Folder], problems: Problems) -> list[Entry]:
+        """The samples among `folders`, by path. Notes listings that cannot be read."""
+        return [
+            Entry(
+                folder.path.resolve().name if not folder.parents else folder.path.name, folder.path, folder.parents[:-1]
+            )
+            for folder in self.samples(folders)
+        ]
+
+    def samples(self, folders: Sequence[Folder]) -> list[Folder]:
+        """The folders that are samples; a folder inside a sample is none.
+
+        A folder that has a sample's picture and nothing else that it needs is a sample too, a broken one, unless it
+        lies around or inside another.
+        """
+        chosen = outermost([folder for folder in folders if self.accepts(folder)])
+        picture = self.picture
+        if picture is not None:
+            around = {folder.parents[:depth] for folder in chosen for depth in range(len(folder.parents) + 1)}
+            chosen += [folder for folder in folders if folder.parents not in around and folder.holds_picture(picture)]
+        return outermost(sorted(chosen, key=lambda folder: folder.parents))
 
     def split_of(self, entry: Entry, problems: Problems) -> str | None:
         """The split that a sample belongs to, read without decoding a picture; None when the format has none."""
-        ...
+        return None
 
     def read(self, entry: Entry, problems: Problems) -> DragSample | None:
         """The sample, or None after noting everything that is wrong with it."""
-        ...
+        raise NotImplementedError
 
 
-def folders_with(root: Path, names: Sequence[str]) -> list[Entry]:
-    """Every folder at or below `root` (at most four levels) that holds one of the files `names`, by path.
+def outermost(folders: Sequence[Folder]) -> list[Folder]:
+    """`folders` without those that lie inside another of them."""
+    parents = {folder.parents for folder in folders}
+    return [
+        folder
+        for folder in folders
+        if not any(folder.parents[:depth] in parents for depth in range(len(folder.parents)))
+    ]
 
-    Hidden folders are passed over. A folder that is a sample is not searched for further ones.
+
+def optional_mask(
+    folder: Path, stem: str, size: Size | None, problems: Problems, *, above: int = HALF
+) -> np.ndarray | None:
+    """The mask called `stem` in `folder`, bool `(H, W)`; None when there is none, or none is drawn.
+
+    Args:
+        folder: the sample's folder.
+        stem: the mask's name without its ending.
+        size: `(height, width)` that it must have; None when the picture could not be read.
+        problems: where problems are noted.
+        above: as in `read_mask`.
     """
-    entries: list[Entry] = []
+    path = picture_called(folder, stem, problems)
+    if path is None:
+        return None
+    return read_mask(path, problems, size, above=above)
 
-    def search(folder: Path, parents: tuple[str, ...]) -> None:
-        if any((folder / name).is_file() for name in names):
-            entries.append(Entry(folder.resolve().name, folder, parents[:-1]))
-            return
-        if len(parents) < DEPTH:
-            for child in sorted(folder.iterdir()):
-                if child.is_dir() and not child.name.startswith("."):
-                    search(child, (*parents, child.name))
 
-    search(root, ())
-    return entries
+def optional_picture(folder: Path, stem: str, size: Size | None, problems: Problems) -> np.ndarray | None:
+    """The picture called `stem` in `folder`, uint8 `(H, W, 3)`; None when there is none. See `optional_mask`."""
+    path = picture_called(folder, stem, problems)
+    if path is None:
+        return None
+    picture = read_picture(path, problems)
+    check_size(path, picture, size, problems)
+    return picture

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-from rotationbench.datasets.formats.base import Entry, folders_with
-from rotationbench.datasets.reading import (
-    MISSING,
-    Problems,
-    check_pairs,
-    check_size,
-    first_picture,
-    points_of,
-    read_json,
-    read_mask,
-    read_picture,
-    split_pairs,
-)
+from rotationbench.datasets.folders import Folder, read_main_picture, the_file
+from rotationbench.datasets.formats.base import Entry, Format, optional_mask
+from rotationbench.datasets.formats.vfd_bench import VFDBench
+from rotationbench.datasets.reading import MISSING, Problems, check_pairs, points_of, read_json, split_pairs
 from rotationbench.sample import DragSample, SampleMeta
 
 CONFIG = "points.json"
 
 
-class GoodDrag:
+class GoodDrag(Format):
     """`original.png` or `.jpg`, `mask.png` (above 0: may change) and `points.json` with alternating `points`.
 
     The format has no prompts. Categories are the folders' names without their number.
@@ -32,30 +22,29 @@ class GoodDrag:
 
     name = "gooddrag"
     signature = f"folders with {CONFIG} and original.png or original.jpg"
+    picture = "original"
 
-    def find(self, root: Path, problems: Problems) -> list[Entry]:
-        """Folders with a `points.json`."""
-        return folders_with(root, (CONFIG,))
+    def marks(self, folder: Folder) -> bool:
+        """A `points.json` that is not VFD-Bench's."""
+        return folder.holds(CONFIG) and not VFDBench().marks(folder)
 
-    def split_of(self, entry: Entry, problems: Problems) -> str | None:
-        """None: the format has no splits."""
-        return None
+    def accepts(self, folder: Folder) -> bool:
+        """Any `points.json`."""
+        return folder.holds(CONFIG)
 
     def read(self, entry: Entry, problems: Problems) -> DragSample | None:
         """The sample; without a `mask.png` its mask is None."""
         before = len(problems)
-        image = read_picture(first_picture(entry.path, "original"), problems)
+        image = read_main_picture(entry.path, self.picture, problems)
         size = None if image is None else image.shape[:2]
-        path = entry.path / CONFIG
+        path = the_file(entry.path, CONFIG, problems)
         config = read_json(path, problems)
-        pairs, mask = None, None
+        pairs = None
         if config is not None:
             points = points_of(config.get("points", MISSING), "points", path, problems)
             pairs = split_pairs(points, "points", path, problems)
             check_pairs(pairs, size, path, problems)
-        if (entry.path / "mask.png").is_file():
-            mask = read_mask(entry.path / "mask.png", problems, threshold=0)
-            check_size(entry.path / "mask.png", mask, size, problems)
+        mask = optional_mask(entry.path, "mask", size, problems, above=0)
         if len(problems) > before or image is None or pairs is None:
             return None
         category = re.sub(r"_\d+$", "", entry.name)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from rotationbench.datasets.formats.base import Entry, folders_with
-from rotationbench.datasets.formats.rotationbench import SPLITS, TEXT_FIELDS
+from rotationbench.datasets.folders import Folder
+from rotationbench.datasets.formats.base import Entry, Format, outermost
+from rotationbench.datasets.formats.rotationbench import split_of, texts_of
+from rotationbench.datasets.masks import read_mask
 from rotationbench.datasets.reading import (
+    LARGEST_LISTING_BYTES,
+    LARGEST_TEXT_BYTES,
     MISSING,
     Problems,
+    angle_of,
     check_pairs,
     check_size,
-    described,
     inner_path,
-    is_number,
     parse_object,
+    point_of,
     points_of,
-    read_mask,
     read_picture,
     read_text,
     split_pairs,
@@ -28,7 +30,7 @@ from rotationbench.sample import DragSample, SampleMeta
 LISTING = "metadata.jsonl"
 
 
-class ImageFolder:
+class ImageFolder(Format):
     """A line of `metadata.jsonl` per sample.
 
     Keys: `file_name`, `point` (alternating sources and targets), and optionally `prompt` or `text`, `mask_file_name`,
@@ -39,18 +41,27 @@ class ImageFolder:
     name = "imagefolder"
     signature = f"a {LISTING} beside the pictures"
 
-    def find(self, root: Path, problems: Problems) -> list[Entry]:
-        """The lines of every `metadata.jsonl` at or below `root`."""
+    def marks(self, folder: Folder) -> bool:
+        """A `metadata.jsonl`."""
+        return folder.holds(LISTING)
+
+    def find(self, folders: Sequence[Folder], problems: Problems) -> list[Entry]:
+        """The lines of every `metadata.jsonl`."""
         entries = []
-        for listing in folders_with(root, (LISTING,)):
-            path = listing.path / LISTING
-            for number, line in enumerate((read_text(path, problems) or "").splitlines(), start=1):
+        for folder in outermost([folder for folder in folders if self.marks(folder)]):
+            path = folder.path / folder.names[LISTING]
+            text = read_text(path, problems, largest=LARGEST_LISTING_BYTES) or ""
+            # JSON may hold every other line break inside its strings.
+            for number, line in enumerate(text.split("\n"), start=1):
+                if len(line) > LARGEST_TEXT_BYTES:
+                    problems.expected(path, f"at most {LARGEST_TEXT_BYTES} bytes in line {number}", f"{len(line)}")
+                    continue
                 fields = parse_object(line, path, problems, line=number) if line.strip() else None
                 if fields is None:
                     continue
-                file = inner_path(listing.path, fields.get("file_name", MISSING), "file_name", path, problems)
+                file = inner_path(folder.path, fields.get("file_name", MISSING), "file_name", path, problems)
                 if file is not None:
-                    entries.append(Entry(file.stem, path, listing.parents, fields))
+                    entries.append(Entry(file.stem, path, folder.parents, fields))
         return entries
 
     def split_of(self, entry: Entry, problems: Problems) -> str | None:
@@ -61,7 +72,7 @@ class ImageFolder:
     def read(self, entry: Entry, problems: Problems) -> DragSample | None:
         """The sample that one line describes."""
         before = len(problems)
-        folder, path, fields = entry.path.parent, entry.path, entry.fields
+        folder, path, fields = entry.path.parent, entry.path, dict(entry.fields)
         image = read_picture(folder / fields["file_name"], problems)
         size = None if image is None else image.shape[:2]
         noted = Problems()
@@ -72,30 +83,19 @@ class ImageFolder:
         mask, target = None, None
         if fields.get("mask_file_name") is not None:
             file = inner_path(folder, fields["mask_file_name"], "mask_file_name", path, noted)
-            mask = None if file is None else read_mask(file, noted)
-            check_size(file or path, mask, size, noted)
+            mask = None if file is None else read_mask(file, noted, size)
         if fields.get("target_file_name") is not None:
             file = inner_path(folder, fields["target_file_name"], "target_file_name", path, noted)
             target = None if file is None else read_picture(file, noted)
             check_size(file or path, target, size, noted)
-        meta = _meta(fields, path, noted)
+        meta = SampleMeta(
+            split=split_of(fields.get("split"), path, noted),
+            angle=angle_of(fields.get("angle"), path, noted),
+            pivot=point_of(fields.get("pivot"), "pivot", path, noted),
+            **texts_of(fields, path, noted),
+        )
         problems.extend(f"{problem[:-1]} (sample {entry.name})." for problem in noted)
+        problems.warnings.extend(noted.warnings)
         if len(problems) > before or image is None or pairs is None:
             return None
         return DragSample(entry.name, image, prompt, *pairs, mask=mask, target=target, meta=meta)
-
-
-def _meta(fields: dict[str, Any], path: Path, problems: Problems) -> SampleMeta:
-    known: dict[str, Any] = {}
-    for key in TEXT_FIELDS:
-        value = fields.get(key)
-        known[key] = None if value is None else text_of(value, key, path, problems)
-    split, angle, pivot = fields.get("split"), fields.get("angle"), fields.get("pivot")
-    if split is not None and split not in SPLITS:
-        problems.expected(path, f'{", ".join(SPLITS[:-1])} or {SPLITS[-1]} as "split"', described(split))
-    if angle is not None and not is_number(angle):
-        problems.expected(path, 'a finite number of degrees as "angle"', described(angle))
-    if pivot is not None:
-        point = points_of([pivot], "pivot", path, problems)
-        known["pivot"] = None if point is None else tuple(point.xy[0].tolist())
-    return SampleMeta(split=split, angle=angle, **known)
