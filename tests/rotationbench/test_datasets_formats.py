@@ -263,7 +263,7 @@ def test_imagefolder_metadata(tmp_path):
         ({"file_name": None}, 'as "file_name", got NoneType None'),
         ({"mask_file_name": "none.png"}, "none.png: expected a picture, found no file (sample cat)."),
         ({"point": [[1, 2]]}, "an even number of points"),
-        ({"split": "test"}, 'real or generated as "split"'),
+        ({"split": "test"}, 'real, generated or in_domain as "split"'),
         ({"angle": "x"}, 'a finite number of degrees as "angle"'),
         ({"pivot": [1, 2, 3]}, "two finite numbers"),
     ],

@@ -294,7 +294,7 @@ def test_bad_pix_step(root, steps):
 @pytest.mark.parametrize(
     ("meta", "words"),
     [
-        ({"split": "train"}, 'real or generated as "split"'),
+        ({"split": "train"}, 'real, generated or in_domain as "split"'),
         ({"angle": "30"}, 'a finite number of degrees as "angle"'),
         ({"pivot": [1]}, 'two finite numbers [x, y] as "pivot"'),
         ({"category": 3}, 'a string as "category"'),
