@@ -29,7 +29,7 @@ from hydra import compose, initialize_config_dir
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
-from evaluation.plots import plot_style, save_plot
+from evaluation.report.plots import plot_style, save_plot
 from evaluation.suite import MetricSuite
 from methods.rotationdrag import RotatedReferences
 from rotationbench.benchmark import to_uint8

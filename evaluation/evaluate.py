@@ -12,9 +12,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from evaluation.collect import edits_frame, read_folders
+from evaluation.report.collect import edits_frame, read_folders
+from evaluation.report.tables import family_tables, summarize, to_markdown
 from evaluation.suite import METRICS_FILE, MetricSuite
-from evaluation.tables import family_tables, summarize, to_markdown
 from rotationbench.benchmark import chosen_names
 from rotationbench.config import BenchmarkConfig, build_core, validated
 from rotationbench.datasets import open_dataset

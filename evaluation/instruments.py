@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from evaluation.catalogue import DAI_RADII
-from evaluation.dift import DiftSettings, dift_features
 from evaluation.metrics.clip_similarity import clip_similarities, load_clip
 from evaluation.metrics.dai import dragging_accuracy_index
 from evaluation.metrics.mean_distance import mean_distance
@@ -26,6 +25,7 @@ from evaluation.metrics.regions import touched_region
 from evaluation.metrics.rotation import measure_turn, rotation_error, wanted_turn
 from evaluation.metrics.ssim import ssim
 from rotationbench.diffusion.core import StableDiffusion
+from rotationbench.diffusion.dift import DiftSettings, dift_features
 from rotationbench.errors import ConfigError
 from rotationbench.sample import DragSample
 

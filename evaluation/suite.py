@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image
 
 from evaluation.catalogue import select_metrics
-from evaluation.dift import DiftSettings
 from evaluation.instruments import (
     Clip,
     DraggingAccuracy,
@@ -30,6 +29,7 @@ from evaluation.instruments import (
     measured_digest,
 )
 from rotationbench.diffusion.core import StableDiffusion, resolve_device
+from rotationbench.diffusion.dift import DiftSettings
 from rotationbench.errors import ConfigError, DatasetError, MissingWeightsError
 from rotationbench.files import sha256_of_file, write_json
 from rotationbench.results import Edit

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from evaluation.dift import DiftSettings, dift_features
 from evaluation.metrics.mean_distance import mean_distance
 from evaluation.metrics.psnr import psnr
 from evaluation.metrics.rotation import measure_turn, rotation_error
 from rotationbench.config import project_root
 from rotationbench.datasets import open_dataset
 from rotationbench.diffusion import StableDiffusion
+from rotationbench.diffusion.dift import DiftSettings, dift_features
 
 # Objects with texture, whole and in parts, on plain and textured grounds, turned little and far.
 NAMES = ("anchor", "camera", "dagger", "giraffe-neck", "guitar", "helicopter", "rocket", "tower")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from evaluation.dift import correspond
 from evaluation.metrics.checks import require_pairs
+from rotationbench.diffusion.dift import correspond
 from rotationbench.points import ImagePoints
 
 

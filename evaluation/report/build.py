@@ -16,13 +16,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import DictConfig
 
 from evaluation.catalogue import BY_NAME, COSTS, METRICS
-from evaluation.collect import ResultsFolder, read_folders
-from evaluation.plots import all_plots, save_plot
-from evaluation.provenance import Difference, differences, incomparable_metrics, notices
+from evaluation.report.collect import ResultsFolder, read_folders
 from evaluation.report.gallery import gallery_data
-from evaluation.statistics import Comparison, compare, win_rates
-from evaluation.styles import Style, method_styles
-from evaluation.tables import (
+from evaluation.report.plots import all_plots, save_plot
+from evaluation.report.provenance import Difference, differences, incomparable_metrics, notices
+from evaluation.report.statistics import Comparison, compare, win_rates
+from evaluation.report.styles import Style, method_styles
+from evaluation.report.tables import (
     Table,
     comparison_table,
     family_tables,

@@ -15,8 +15,8 @@ import pandas as pd
 from PIL import Image
 
 from evaluation.catalogue import COSTS, METRICS
-from evaluation.collect import ResultsFolder
-from evaluation.styles import Style
+from evaluation.report.collect import ResultsFolder
+from evaluation.report.styles import Style
 from rotationbench.datasets import open_dataset
 from rotationbench.results import SAMPLES, Edit
 from rotationbench.sample import DragSample

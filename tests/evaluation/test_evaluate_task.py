@@ -12,8 +12,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from synthetic_results import ANGLES, make_sample, write_edit, write_results
 
-from evaluation.collect import folder_names, read_folders
 from evaluation.evaluate import run
+from evaluation.report.collect import folder_names, read_folders
 from rotationbench.datasets import write_sample
 from rotationbench.errors import ConfigError, DatasetError
 from rotationbench.results import SAMPLES

@@ -10,7 +10,6 @@ from PIL import Image
 from safetensors.torch import save_file
 from transformers import SuperPointConfig, SuperPointForKeypointDetection
 
-from evaluation.dift import DiftSettings
 from evaluation.table1.features import superpoint
 from evaluation.table1.features.base import Runtime
 from evaluation.table1.features.dift import Dift, DiftExtractor, turn
@@ -19,6 +18,7 @@ from evaluation.table1.features.sift import Sift, root_sift
 from evaluation.table1.features.superpoint import ORIGINAL_NAMES, SuperPoint, load_superpoint, original_names
 from evaluation.table1.matching import mutual_nearest
 from rotationbench.config import ModelConfig, project_root
+from rotationbench.diffusion.dift import DiftSettings
 from rotationbench.errors import CheckpointError, ConfigError, MissingWeightsError
 
 CPU = Runtime(ModelConfig(name="none", pretrained="none"), device="cpu")

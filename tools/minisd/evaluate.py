@@ -12,10 +12,10 @@ import torch
 from diffusers import StableDiffusionPipeline
 from tqdm import tqdm
 
-from evaluation.dift import DiftSettings, correspond, dift_features
 from methods.dragdiffusion import DragDiffusion
 from methods.rotationdrag import RotationDrag
 from rotationbench.diffusion.core import StableDiffusion
+from rotationbench.diffusion.dift import DiftSettings, correspond, dift_features
 from rotationbench.diffusion.lora import LoraSettings
 from rotationbench.files import write_json
 from rotationbench.method import DragMethod

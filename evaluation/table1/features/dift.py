@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import torch
 
-from evaluation.dift import DiftSettings, dift_features, sample_features
 from evaluation.table1.estimation import Estimator
 from evaluation.table1.features.base import LocalFeatures, Runtime
 from evaluation.table1.features.keypoints import Keypoints, load_detector
 from rotationbench.config import build_core
 from rotationbench.diffusion import StableDiffusion
+from rotationbench.diffusion.dift import DiftSettings, dift_features, sample_features
 from rotationbench.errors import ConfigError
 from rotationbench.points import ImagePoints
 

@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from evaluation.catalogue import BY_NAME, Metric
-from evaluation.collect import ANGLE_EDGES
 from evaluation.metrics.rotation import wrap_degrees
-from evaluation.statistics import estimate, values_by_sample
-from evaluation.styles import Style
+from evaluation.report.collect import ANGLE_EDGES
+from evaluation.report.statistics import estimate, values_by_sample
+from evaluation.report.styles import Style
 from rotationbench.files import whole_file
 from rotationbench.results import Edit
 
@@ -45,7 +45,7 @@ def metric_by_angle(table: pd.DataFrame, metric: Metric, styles: Styles) -> Figu
     """A metric against the size of the wanted turn: samples as dots, means of angle bins with their intervals as lines.
 
     Args:
-        table: one row per edit; see `evaluation.collect.edits_frame`.
+        table: one row per edit; see `evaluation.report.collect.edits_frame`.
         metric: what is drawn.
         styles: by method, in the order of the legend.
     """

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDIMScheduler
 
-from evaluation import dift
-from evaluation.dift import DiftSettings, correspond, dift_features, sample_features
+from rotationbench.diffusion import dift
+from rotationbench.diffusion.dift import DiftSettings, correspond, dift_features, sample_features
 from rotationbench.errors import ConfigError
 from rotationbench.points import ImagePoints
 

@@ -8,8 +8,8 @@ from matplotlib.colors import to_hex
 from synthetic_results import make_sample, write_edit, write_results
 
 from evaluation.catalogue import BY_NAME
-from evaluation.collect import read_folders
-from evaluation.plots import (
+from evaluation.report.collect import read_folders
+from evaluation.report.plots import (
     all_plots,
     cost_stack,
     cumulative_errors,
@@ -19,7 +19,7 @@ from evaluation.plots import (
     plot_style,
     save_plot,
 )
-from evaluation.styles import FIXED, OTHERS, method_styles
+from evaluation.report.styles import FIXED, OTHERS, method_styles
 
 ERROR = BY_NAME["rotation_error"]
 STYLES = method_styles(["truth", "idle", "backwards"])

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from evaluation.catalogue import METRICS
-from evaluation.collect import ResultsFolder, variant_of
+from evaluation.report.collect import ResultsFolder, variant_of
 from rotationbench.results import Edit
 
 SOURCES = (
@@ -112,7 +112,7 @@ def notices(folders: Sequence[ResultsFolder], table: pd.DataFrame) -> list[str]:
 
     Args:
         folders: the results folders.
-        table: the rows that the means are made from; see `evaluation.collect.edits_frame`.
+        table: the rows that the means are made from; see `evaluation.report.collect.edits_frame`.
     """
     found = []
     failed = table[table["status"] == "failed"].groupby("variant").size()

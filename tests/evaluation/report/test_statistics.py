@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binom
 
 from evaluation.catalogue import BY_NAME
-from evaluation.statistics import (
+from evaluation.report.statistics import (
     compare,
     estimate,
     failed_samples,

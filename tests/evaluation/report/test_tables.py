@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.collect import angle_bin
-from evaluation.tables import (
+from evaluation.report.collect import angle_bin
+from evaluation.report.tables import (
     Cell,
     Table,
     family_tables,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation.catalogue import BY_NAME, COSTS, METRICS, Metric
-from evaluation.statistics import Comparison, estimate, means_by_sample
+from evaluation.report.statistics import Comparison, estimate, means_by_sample
 
 GROUPINGS = {"split": "split", "angle": "angle_bin", "category": "category"}
 """What means are taken apart by, and the column that says so."""
@@ -53,7 +53,7 @@ def summarize(table: pd.DataFrame, variants: Sequence[str]) -> pd.DataFrame:
     """Means of every metric and cost, per method: over all samples, and by split, angle and category.
 
     Args:
-        table: one row per edit; see `evaluation.collect.edits_frame`.
+        table: one row per edit; see `evaluation.report.collect.edits_frame`.
         variants: the methods, in the order of the tables.
 
     Returns:
