@@ -32,14 +32,13 @@ from omegaconf import OmegaConf
 from evaluation.report.plots import plot_style, save_plot
 from evaluation.suite import MetricSuite
 from methods.rotationdrag import RotatedReferences
-from rotationbench.benchmark import to_uint8
 from rotationbench.config import ModelConfig, build_core, build_method, project_root, validated
 from rotationbench.datasets import open_dataset
 from rotationbench.diffusion.core import StableDiffusion, resolve_device, resolve_dtype
 from rotationbench.diffusion.cost import PhaseCost, peak_memory_mb, reset_peak_memory
 from rotationbench.diffusion.random_weights import random_stable_diffusion
 from rotationbench.files import whole_file
-from rotationbench.sample import DragSample
+from rotationbench.sample import DragSample, to_uint8
 
 PHASES = ("lora", "inversion", "bank", "drag", "sampling", "metrics", "other")
 COLOURS = ("#999999", "#56B4E9", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#000000")

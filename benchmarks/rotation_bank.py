@@ -21,13 +21,12 @@ import pandas as pd
 from benchmarks.cost import ROWS, Options, columns, common_parser, configuration, load_core, options_of
 from evaluation.suite import MetricSuite
 from methods.rotationdrag import RotationDrag
-from rotationbench.benchmark import to_uint8
 from rotationbench.config import ModelConfig, build_method, validated
 from rotationbench.datasets import open_dataset
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.errors import ConfigError
 from rotationbench.files import whole_file
-from rotationbench.sample import DragSample
+from rotationbench.sample import DragSample, to_uint8
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""`task=evaluate`: measure the edits of a results folder, as far as that is not done, and write `metrics.parquet`."""
+"""`task=evaluate`: measure the edits of a results folder, as far as that is not done, and write its table."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from evaluation.report.collect import edits_frame, read_folders
+from evaluation.report.collect import read_folders
 from evaluation.report.tables import family_tables, summarize, to_markdown
-from evaluation.suite import METRICS_FILE, MetricSuite
+from evaluation.suite import MetricSuite
 from rotationbench.benchmark import chosen_names
 from rotationbench.config import BenchmarkConfig, build_core, validated
-from rotationbench.datasets import open_dataset
-from rotationbench.errors import ConfigError, RotationBenchError
-from rotationbench.files import whole_file
-from rotationbench.results import SAMPLES, Edit, ResultStore
+from rotationbench.errors import ConfigError, ResultsError, RotationBenchError
+from rotationbench.results import SAMPLES, TABLE_FILE, Edit, ResultStore, write_table
 
 log = logging.getLogger(__name__)
 
@@ -43,54 +40,46 @@ def run(config: DictConfig) -> int:
     settings = validated(BenchmarkConfig, config)
     suite: MetricSuite = instantiate(settings.evaluator, metrics=settings.metrics, device=settings.device)
     (folder,) = read_folders([Path(settings.results_dir)])
-    names = sorted({edit.record["sample"]["name"] for edit in folder.edits if edit.done})
+    store = ResultStore(folder.root)
+    names = sorted({edit.sample_name for edit in folder.edits if edit.done})
     names = chosen_names(names, settings.samples, settings.limit)
-    jobs = _jobs([edit for edit in folder.edits if edit.done and edit.record["sample"]["name"] in names])
-    if settings.overwrite:
-        for edit in (edit for edits in jobs.values() for edit in edits):
-            (edit.folder / METRICS_FILE).unlink(missing_ok=True)
+    chosen = [edit for edit in folder.edits if edit.done and edit.sample_name in set(names)]
     core = None
-    if suite.needs_core and jobs:
+    if suite.needs_core and chosen:
         core = build_core(settings.model, device=settings.device, dtype=settings.dtype, cache_dir=settings.cache_dir)
-        _warn_of_other_weights(core.weights_hash, [edit for edits in jobs.values() for edit in edits])
-    samples = open_dataset(folder.root / SAMPLES, "rotationbench", split="any")
+        _warn_of_other_weights(core.weights_hash, chosen)
+    wanting = [edit for edit in chosen if settings.overwrite or not suite.is_current(edit, core)]
     failures = 0
-    for (name, seed), edits in tqdm(jobs.items(), desc="evaluate", unit="sample", disable=None):
+    for (name, _), edits in tqdm(_by_sample_and_seed(wanting).items(), desc="evaluate", unit="sample", disable=None):
         try:
-            sample = samples[name]
+            sample = store.sample(name)
             strangers = [edit for edit in edits if edit.record["sample"]["digest"] != sample.digest]
             if strangers:
                 raise ConfigError(
                     f"{folder.root / SAMPLES / name}: expected what {strangers[0].folder} was made from, got "
                     "another picture, mask, prompt or points."
                 )
-            suite.update([edit.folder for edit in edits], sample, core, seed)
+            suite.evaluate_edits(edits, sample, core, anew=settings.overwrite)
+        except ResultsError:
+            raise
         except (RotationBenchError, OSError, ValueError) as error:
             log.error("%s: not measured: %s", name, error)
             failures += len(edits)
-    table = write_metrics(folder.root)
-    for summary in family_tables(
-        summarize(table, sorted(table["variant"].unique())), sorted(table["variant"].unique())
-    ):
+    write_table(store)
+    (folder,) = read_folders([folder.root])
+    variants = sorted(folder.table["variant"].unique())
+    for summary in family_tables(summarize(folder.table, variants), variants):
         print(to_markdown(summary))
-    log.info("Metrics: %s", folder.root / "metrics.parquet")
+    log.info("Metrics: %s", folder.root / TABLE_FILE)
     return 1 if failures else 0
 
 
-def write_metrics(root: Path) -> pd.DataFrame:
-    """Write `metrics.parquet` from what lies in the edits' folders; returns the table, see `edits_frame`."""
-    table = edits_frame(list(ResultStore(root).edits()))
-    with whole_file(root / "metrics.parquet") as temporary:
-        table.to_parquet(temporary, index=False)
-    return table
-
-
-def _jobs(edits: Sequence[Edit]) -> dict[tuple[str, int], list[Edit]]:
-    """The edits by sample and seed: those of one job share the features of their source picture."""
-    jobs: dict[tuple[str, int], list[Edit]] = {}
+def _by_sample_and_seed(edits: Sequence[Edit]) -> dict[tuple[str, int], list[Edit]]:
+    """The edits by sample and seed: those of one group share the features of their source picture."""
+    groups: dict[tuple[str, int], list[Edit]] = {}
     for edit in edits:
-        jobs.setdefault((edit.record["sample"]["name"], edit.record["seed"]), []).append(edit)
-    return dict(sorted(jobs.items()))
+        groups.setdefault((edit.sample_name, edit.record["seed"]), []).append(edit)
+    return dict(sorted(groups.items()))
 
 
 def _warn_of_other_weights(weights: str, edits: Sequence[Edit]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
@@ -348,15 +347,6 @@ class Clip(Instrument):
             part = job.edits[start : start + self.batch_size]
             found += clip_similarities(self._clip, [job.sample.image] * len(part), part)
         return {"clip_similarity": found}
-
-
-def measured_digest(sample: DragSample) -> str:
-    """SHA-256 of everything about a sample that a metric can depend on: what a method sees, and the exact answer."""
-    digest = hashlib.sha256(sample.digest.encode())
-    for array in (sample.target, sample.meta.object_mask, sample.meta.object_mask_target):
-        digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
-    digest.update(repr((sample.meta.pivot, sample.meta.angle)).encode())
-    return digest.hexdigest()
 
 
 def _search_region(sample: DragSample) -> np.ndarray | None:

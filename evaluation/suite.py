@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
+import io
 import logging
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,18 +24,12 @@ from evaluation.instruments import (
     SourceFidelity,
     TargetFidelity,
     Values,
-    measured_digest,
 )
 from rotationbench.diffusion.core import StableDiffusion, resolve_device
 from rotationbench.diffusion.dift import DiftSettings
 from rotationbench.errors import ConfigError, DatasetError, MissingWeightsError
-from rotationbench.files import sha256_of_file, write_json
-from rotationbench.results import Edit
+from rotationbench.results import EDITED_FILE, Edit, MetricsFile
 from rotationbench.sample import DragSample
-
-SCHEMA = 1
-METRICS_FILE = "metrics.json"
-EDITED_FILE = "edited.png"
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +51,7 @@ class MetricSuite:
         available: those of them that can be measured here.
         missing: for each metric asked for whose weights are not on this machine, the command that fetches them; also
             logged, once.
-        needs_core: whether `evaluate` and `update` need a model.
+        needs_core: whether `evaluate` and `evaluate_edits` need a model.
 
     Raises:
         ConfigError: when a name or a setting is unknown or outside its range.
@@ -133,23 +125,37 @@ class MetricSuite:
         """
         return self._measure(Job(self.available, sample, [edited], core, seed))[0]
 
-    def evaluate_edit(self, edit: Edit, sample: DragSample, core: StableDiffusion | None) -> dict[str, float | None]:
-        """Measure what `metrics.json` beside an edit does not hold already, and write it there; see `update`."""
-        return self.update([edit.folder], sample, core, edit.record["seed"])[0]
+    def is_current(self, edit: Edit, core: StableDiffusion | None) -> bool:
+        """Whether `metrics.json` beside an edit holds all that is available, judged by records: no picture is read."""
+        if not self.available:
+            return True
+        settings = self._settings(core, edit.record["seed"])
+        file = MetricsFile.read(edit.folder)
+        return (
+            file.edited == edit.record["files"].get(EDITED_FILE)
+            and file.sample == edit.record["sample"].get("full_digest")
+            and all(file.measured_by.get(name) == settings[name] for name in self.available)
+        )
 
-    def update(
-        self, folders: Sequence[Path], sample: DragSample, core: StableDiffusion | None, seed: int = 0
+    def evaluate_edit(
+        self, edit: Edit, sample: DragSample, core: StableDiffusion | None, *, anew: bool = False
+    ) -> dict[str, float | None]:
+        """Measure what `metrics.json` beside one edit does not hold already; see `evaluate_edits`."""
+        return self.evaluate_edits([edit], sample, core, anew=anew)[0]
+
+    def evaluate_edits(
+        self, edits: Sequence[Edit], sample: DragSample, core: StableDiffusion | None, *, anew: bool = False
     ) -> list[dict[str, float | None]]:
-        """Measure edits of one sample on disk, as far as `metrics.json` beside them does not hold the values already.
+        """Measure edits of one sample and seed, as far as `metrics.json` beside them does not hold the values already.
 
         A value on disk counts when the edited picture, the sample and how it was measured are the same. Values of
         metrics that are not asked for now are kept when picture and sample are the same.
 
         Args:
-            folders: one per edit, each with an `edited.png`.
+            edits: on disk, each with an `edited.png`.
             sample: what all of them were made from.
             core: the model for diffusion features; None will do when `needs_core` is False.
-            seed: seed of the features' noise.
+            anew: measure again what is there.
 
         Returns:
             For each edit a value for each of `available`, as `evaluate` gives them.
@@ -157,22 +163,22 @@ class MetricSuite:
         Raises:
             DatasetError: when an edited picture cannot be read or has another size than the sample.
         """
+        seed = edits[0].record["seed"]
         settings = self._settings(core, seed)
-        digest = measured_digest(sample)
-        files = [MetricsFile.open(folder, digest) for folder in folders]
-        lacking: dict[tuple[str, ...], list[MetricsFile]] = {}
-        for file in files:
-            names = tuple(name for name in self.available if file.measured_by.get(name) != settings[name])
-            lacking.setdefault(names, []).append(file)
+        files = [
+            MetricsFile.about(edit.folder, edit.record["files"][EDITED_FILE], sample.full_digest) for edit in edits
+        ]
+        lacking: dict[tuple[str, ...], list[tuple[Edit, MetricsFile]]] = {}
+        for edit, file in zip(edits, files, strict=True):
+            names = tuple(name for name in self.available if anew or file.measured_by.get(name) != settings[name])
+            lacking.setdefault(names, []).append((edit, file))
         for names, group in lacking.items():
             if not names:
                 continue
-            edits = [_read_picture(file.folder / EDITED_FILE, sample) for file in group]
-            measured = self._measure(Job(names, sample, edits, core, seed))
-            for file, values in zip(group, measured, strict=True):
-                file.values |= values
-                file.measured_by |= {name: settings[name] for name in names}
-                file.write()
+            pictures = [_read_picture(edit, sample) for edit, _ in group]
+            measured = self._measure(Job(names, sample, pictures, core, seed))
+            for (_, file), values in zip(group, measured, strict=True):
+                file.add(values, settings)
         return [{name: file.values[name] for name in self.available} for file in files]
 
     def _settings(self, core: StableDiffusion | None, seed: int) -> dict[str, str]:
@@ -197,66 +203,6 @@ class MetricSuite:
         return [{name: found[name][index] for name in job.names} for index in range(len(job.edits))]
 
 
-@dataclass
-class MetricsFile:
-    """`metrics.json` beside an edit: values, and for each of them what tells whether it still counts.
-
-    Args:
-        folder: the edit's folder.
-        edited: SHA-256 of `edited.png`.
-        sample: digest of everything about the sample that a metric can depend on.
-        values: by metric; JSON has no infinity, so on disk it is the text `"inf"`.
-        measured_by: by metric, how it was measured.
-    """
-
-    folder: Path
-    edited: str
-    sample: str
-    values: dict[str, float | None] = field(default_factory=dict)
-    measured_by: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def open(cls, folder: Path, sample: str) -> MetricsFile:
-        """The file in `folder`, with what it holds about this very picture and sample; empty when that is nothing.
-
-        Raises:
-            DatasetError: when there is no edited picture.
-        """
-        try:
-            file = cls(folder, sha256_of_file(folder / EDITED_FILE), sample)
-        except OSError as error:
-            raise DatasetError([f"{folder / EDITED_FILE}: expected a picture, got: {error.strerror}"]) from error
-        content = _read_content(folder)
-        identity = {"schema": SCHEMA, "edited": file.edited, "sample": file.sample}
-        if all(content.get(key) == value for key, value in identity.items()):
-            for name, entry in content["metrics"].items():
-                file.values[name] = None if entry["value"] is None else float(entry["value"])
-                file.measured_by[name] = entry["measured_by"]
-        return file
-
-    def write(self) -> None:
-        """Put the file in its place, whole."""
-        content = {
-            "schema": SCHEMA,
-            "edited": self.edited,
-            "sample": self.sample,
-            "metrics": {
-                name: {"value": "inf" if value == math.inf else value, "measured_by": self.measured_by[name]}
-                for name, value in self.values.items()
-            },
-        }
-        write_json(self.folder / METRICS_FILE, content)
-
-
-def _read_content(folder: Path) -> dict[str, Any]:
-    """The content of `metrics.json` in an edit's folder as it is; empty when there is none that can be read."""
-    try:
-        content = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _dift_settings(changes: Mapping[str, Any] | None) -> DiftSettings:
     try:
         return DiftSettings(**(changes or {}))
@@ -264,16 +210,20 @@ def _dift_settings(changes: Mapping[str, Any] | None) -> DiftSettings:
         raise ConfigError(f"evaluator.dift: {error}.") from error
 
 
-def _read_picture(path: Path, sample: DragSample) -> np.ndarray:
-    """Uint8 `(H, W, 3)`.
+def _read_picture(edit: Edit, sample: DragSample) -> np.ndarray:
+    """The edited picture, uint8 `(H, W, 3)`.
 
     Raises:
-        DatasetError: when the file is no picture of the sample's size.
+        DatasetError: when the file is not the one that was recorded, or no picture of the sample's size.
     """
+    path = edit.folder / EDITED_FILE
     try:
-        with Image.open(path) as image:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != edit.record["files"][EDITED_FILE]:
+            raise DatasetError([f"{path}: expected the picture that was recorded, got another."])
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             picture = np.array(image.convert("RGB"))
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise DatasetError([f"{path}: expected a picture, got: {error}"]) from error
     if picture.shape != sample.image.shape:
         raise DatasetError(

@@ -73,6 +73,8 @@ class BenchmarkConfig:
     limit: int | None = None
     samples: Any = None
     overwrite: bool = False
+    sheet_rows: int = 24
+    sheet_pages: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.samples, str):

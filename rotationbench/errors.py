@@ -21,6 +21,10 @@ class MissingWeightsError(RotationBenchError):
     """Weights that an optional part needs are not at hand; the message holds the command that fetches them."""
 
 
+class ResultsError(RotationBenchError):
+    """A results folder cannot be read or written: another kind of file is in its place, it is read-only, or full."""
+
+
 class DatasetError(RotationBenchError):
     """One or more samples of a data set cannot be used.
 

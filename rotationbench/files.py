@@ -5,46 +5,117 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]
+
+TEMPORARY = ".tmp-"
+LEFTOVER_SECONDS = 3600
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, with the same ending, that takes `path`'s place when the block ends well.
 
-    A reader of `path` sees the old file or the new one, never a part, also after the machine lost power. When the block
-    raises, the temporary file is removed and `path` stays as it was.
+    A reader of `path` sees the old file or the new one, never a part, also after the machine lost power. When the
+    block raises, the temporary file is removed and `path` stays as it was; when the process is killed, it is left for
+    `abandoned`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
-    os.close(handle)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=path.suffix)
     temporary = Path(name)
     try:
+        _claim(handle)
         yield temporary
         temporary.chmod(0o644)
-        _flush(temporary)
+        flush_to_disk(temporary)
         temporary.replace(path)
-        with suppress(OSError):  # some file systems, and Windows, cannot flush a folder
-            _flush(path.parent)
+        flush_to_disk(path.parent)
     finally:
+        os.close(handle)
         temporary.unlink(missing_ok=True)
 
 
-def _flush(path: Path) -> None:
-    """Wait until a file's content, or what a folder lists, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+@contextmanager
+def folder_aside(parent: Path) -> Iterator[Path]:
+    """A new folder below `parent` that is this process's alone and is removed after the block."""
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=TEMPORARY))
     try:
-        os.fsync(descriptor)
+        with _claimed(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def abandoned(root: Path) -> Iterator[Path]:
+    """What killed processes left of `whole_file` and `folder_aside` below `root`; what a living one works with is not.
+
+    Where the system has no advisory locks, leftovers count as abandoned after an hour.
+    """
+    for path in sorted(root.rglob(f"{TEMPORARY}*")):
+        try:
+            with _claimed(path, wait=False):
+                yield path
+        except OSError:
+            # It belongs to a living process, or is gone.
+            continue
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with everything in it; it need not be there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file's content, or what a folder lists, is on the disk, where the system can tell."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # folders on Windows
+        return
+    try:
+        with suppress(OSError) if path.is_dir() else nullcontext():
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _claimed(path: Path, *, wait: bool = True) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        _claim(descriptor, wait=wait)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _claim(descriptor: int, *, wait: bool = True) -> None:
+    """Lock what is open under `descriptor` until it is closed or the process ends.
+
+    Raises:
+        OSError: when another process holds it and `wait` is False.
+    """
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    elif not wait and time.time() - os.fstat(descriptor).st_mtime < LEFTOVER_SECONDS:
+        raise BlockingIOError("it is younger than an hour")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -77,3 +148,23 @@ def file_fault(path: Path) -> str | None:
     if stat.S_ISDIR(mode):
         return "a folder"
     return None if stat.S_ISREG(mode) else "something that is no plain file"
+
+
+def folder_state(folder: Path) -> str | None:
+    """SHA-256 of names, sizes and times of all files below a folder, without their content; None where there is none.
+
+    It changes whenever a file is written, so that what was made from the files needs no second look while it does not.
+    """
+    if not folder.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        if not path.is_dir():
+            digest.update(
+                f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogatepass")
+            )
+    return digest.hexdigest()

@@ -10,6 +10,7 @@ from typing import Any, overload
 
 import cv2
 import numpy as np
+import torch
 
 from rotationbench.names import name_fault
 from rotationbench.points import ImagePoints
@@ -312,3 +313,8 @@ def _update_with_facts(digest: hashlib._Hash, facts: dict[str, Any]) -> None:
 def _floats(numbers: Iterable[float] | None) -> list[float] | None:
     """The numbers in one type: whole numbers and floats that are equal mean the same."""
     return None if numbers is None else [float(number) for number in numbers]
+
+
+def to_uint8(image: torch.Tensor) -> np.ndarray:
+    """Float `(1, 3, H, W)` in [0, 1] as uint8 `(H, W, 3)`, rounded."""
+    return (image[0].permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).numpy()

@@ -38,28 +38,17 @@ class ResultsFolder:
 
 
 def edits_frame(edits: Sequence[Edit]) -> pd.DataFrame:
-    """One row per edit: who made it, of what, at what cost, how it ended, and the metrics that were measured.
+    """The table of `rotationbench.results.edits_table` with bins of angles and its metrics in the catalogue's order.
 
-    On top of the columns of `rotationbench.results.edits_table`: `variant`, the label without its seed, under which
-    repeated seeds come together; `angle_bin`; `sample_digest`; and `unet_grad_calls`. Metrics and costs are float64,
-    NaN where there is no value.
+    Metrics and costs are float64, NaN where there is no value.
     """
-    table = edits_table(iter(edits))
-    records = [edit.record for edit in edits]
-    table["variant"] = [variant_of(record["label"], record["seed"]) for record in records]
-    table["sample_digest"] = [record["sample"]["digest"] for record in records]
-    table["unet_grad_calls"] = [record["unet_grad_calls"] for record in records]
-    table["angle_bin"] = [angle_bin(record["sample"]["angle"]) for record in records]
+    table = edits_table(edits)
+    table["angle_bin"] = [angle_bin(angle) for angle in table["angle"]]
     for name in [name for name in BY_NAME if name in table]:
         table[name] = pd.to_numeric(table[name]).astype("Float64").astype("float64")
     measured = [metric.name for metric in METRICS if metric.name in table]
     others = [column for column in table if column not in IDENTITY and column not in measured]
     return table[[*IDENTITY, *others, *measured]]
-
-
-def variant_of(label: str, seed: int) -> str:
-    """A label without the ending that tells seeds apart."""
-    return label.removesuffix(f"-seed{seed}")
 
 
 def angle_bin(angle: float | None) -> str | None:
@@ -109,7 +98,7 @@ def require_same_samples(folders: Sequence[ResultsFolder]) -> None:
     for folder in folders:
         for edit in folder.edits:
             sample = edit.record["sample"]
-            if sample["digest"] is not None:
+            if sample.get("digest") is not None:
                 seen.setdefault(sample["name"], {}).setdefault(sample["digest"], set()).add(str(folder.root))
     problems = [
         f"{name}: expected edits of one sample, got {len(digests)} different ones ("

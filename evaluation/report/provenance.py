@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from evaluation.catalogue import METRICS
-from evaluation.report.collect import ResultsFolder, variant_of
-from rotationbench.results import Edit
+from evaluation.report.collect import ResultsFolder
+from rotationbench.results import Edit, MetricsFile, variant_of
 
 SOURCES = (
     "config",
@@ -66,7 +66,7 @@ def differences(folders: Sequence[ResultsFolder]) -> list[Difference]:
         values: dict[str, dict[str, set[str]]] = {}
         for folder in folders:
             for edit in folder.edits:
-                if variant_of(edit.record["label"], edit.record["seed"]) == method:
+                if variant_of(edit.record) == method:
                     for key, value in provenance(edit).items():
                         values.setdefault(key, {}).setdefault(folder.name, set()).add(value)
         folders_of_method = [folder.name for folder in folders if (folder.table["variant"] == method).any()]
@@ -95,8 +95,8 @@ def measured_ways(folders: Sequence[ResultsFolder]) -> dict[str, dict[str, set[s
     ways: dict[str, dict[str, set[str]]] = {}
     for folder in folders:
         for edit in folder.edits:
-            user = f"{variant_of(edit.record['label'], edit.record['seed'])} @ {folder.name}"
-            for name, way in _measured_by(edit).items():
+            user = f"{variant_of(edit.record)} @ {folder.name}"
+            for name, way in MetricsFile.read(edit.folder).measured_by.items():
                 ways.setdefault(name, {}).setdefault(re.sub(r" seed=\d+$", "", way), set()).add(user)
     return ways
 
@@ -134,14 +134,6 @@ def notices(folders: Sequence[ResultsFolder], table: pd.DataFrame) -> list[str]:
         ways = "; ".join(f"{way} ({', '.join(sorted(users))})" for way, users in measured_ways(folders)[name].items())
         found.append(f"{name} was measured in different ways and is left out of comparisons: {ways}.")
     return found
-
-
-def _measured_by(edit: Edit) -> dict[str, str]:
-    try:
-        entries = json.loads((edit.folder / "metrics.json").read_text(encoding="utf-8"))["metrics"]
-    except (OSError, ValueError, KeyError):
-        return {}
-    return {name: entry["measured_by"] for name, entry in entries.items()}
 
 
 def _flatten(prefix: str, value: Any, flat: dict[str, str]) -> None:

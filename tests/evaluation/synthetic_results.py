@@ -112,10 +112,12 @@ def write_edit(
         "method": method,
         "method_version": 1,
         "label": label,
+        "variant": method,
         "seed": seed,
         "sample": {
             "name": sample.name,
             "digest": sample.digest,
+            "full_digest": sample.full_digest,
             "split": sample.meta.split,
             "category": sample.meta.category,
             "angle": sample.meta.angle,
@@ -151,7 +153,7 @@ def write_edit(
         measured = ("seconds", "phases", "unet_calls", "unet_images", "unet_grad_calls", "peak_memory_mb", "steps")
         record |= dict.fromkeys((*measured, "converged", "final_distances", "distance_left", "trajectory"))
         record |= {"status": "failed", "error": {"type": "RuntimeError", "message": "out of memory", "traceback": "…"}}
-    return ResultStore(root).save(record, image=image)
+    return ResultStore(root).save(record, image=image).folder
 
 
 def write_results(root: Path, samples: int = 6, methods: tuple[str, ...] = tuple(METHODS), side: int = 128) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -34,7 +35,7 @@ def results(tmp_path) -> Path:
 
 def test_known_methods_get_their_known_values(results, capsys):
     assert evaluate(results, f"metrics={CHEAP}") == 0
-    table = pd.read_parquet(results / "metrics.parquet")
+    table = pd.read_parquet(results / "edits.parquet")
     assert len(table) == 6
     identity = ["method", "label", "sample", "seed", "split", "category", "angle", "status", "seconds", "unet_calls"]
     assert set(identity) <= set(table.columns)
@@ -64,7 +65,7 @@ def test_a_second_run_measures_nothing_and_an_interrupted_one_goes_on(results, m
 def test_failed_edits_are_rows_without_values(results):
     write_edit(results, make_sample(1, 96), "backwards", None)
     assert evaluate(results, "metrics=[psnr]") == 0
-    table = pd.read_parquet(results / "metrics.parquet").set_index(["label", "sample"])
+    table = pd.read_parquet(results / "edits.parquet").set_index(["label", "sample"])
     assert table.loc[("backwards", "blob001"), "status"] == "failed"
     assert np.isnan(table.loc[("backwards", "blob001"), "psnr"])
 
@@ -73,7 +74,8 @@ def test_a_damaged_picture_is_named_and_the_others_are_measured(results, caplog)
     record_file = results / "idle" / "blob000" / "record.json"
     record = json.loads(record_file.read_text())
     (results / "idle" / "blob000" / "edited.png").write_bytes(b"no picture")
-    record["files"] = {}
+    record["files"]["edited.png"] = hashlib.sha256(b"no picture").hexdigest()
+    record["sizes"]["edited.png"] = len(b"no picture")
     record_file.write_text(json.dumps(record))
     assert evaluate(results, "metrics=[psnr]") == 1
     assert "edited.png: expected a picture" in caplog.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -119,9 +120,14 @@ def test_an_edit_of_another_size_is_refused(sample, tmp_path):
         suite.evaluate(sample, sample.image[1:], None)
     folder = write_edit(tmp_path, sample, "idle", sample.image[1:])
     with pytest.raises(DatasetError, match=r"edited.png: expected the sample's size \(64, 64\)"):
-        suite.update([folder], sample, None)
+        suite.evaluate_edit(read_edit(folder), sample, None)
+    edit = read_edit(folder)
+    (folder / "edited.png").unlink()
     with pytest.raises(DatasetError, match=r"edited.png: expected a picture"):
-        suite.update([tmp_path], sample, None)
+        suite.evaluate_edit(edit, sample, None)
+    (folder / "edited.png").write_bytes(b"another")
+    with pytest.raises(DatasetError, match=r"edited.png: expected the picture that was recorded"):
+        suite.evaluate_edit(edit, sample, None)
 
 
 @pytest.fixture
@@ -140,32 +146,32 @@ def counted(monkeypatch):
 
 def test_values_on_disk_are_kept_until_they_no_longer_count(sample, tmp_path, counted):
     folder = write_edit(tmp_path, sample, "truth", sample.target)
-    values = MetricSuite(CHEAP, device="cpu").update([folder], sample, None)[0]
+    values = MetricSuite(CHEAP, device="cpu").evaluate_edit(read_edit(folder), sample, None)
     assert values["psnr_target"] == math.inf
-    assert MetricSuite(CHEAP, device="cpu").update([folder], sample, None)[0] == values
+    assert MetricSuite(CHEAP, device="cpu").evaluate_edit(read_edit(folder), sample, None) == values
     assert counted == [set(CHEAP)]
     # Another metric is added, and the others stay.
-    MetricSuite(["ssim", "psnr"], device="cpu").update([folder], sample, None)
+    MetricSuite(["ssim", "psnr"], device="cpu").evaluate_edit(read_edit(folder), sample, None)
     assert counted[1:] == [{"ssim"}]
     assert set(read_edit(folder).metrics) == {*CHEAP, "ssim"}
     # Another picture: nothing counts any more.
     before = (folder / "metrics.json").read_text()
     folder = write_edit(tmp_path, sample, "truth", sample.image)
     (folder / "metrics.json").write_text(before)
-    assert MetricSuite(CHEAP, device="cpu").update([folder], sample, None)[0]["psnr"] == math.inf
+    assert MetricSuite(CHEAP, device="cpu").evaluate_edit(read_edit(folder), sample, None)["psnr"] == math.inf
     assert counted[2:] == [set(CHEAP)]
 
 
 def test_another_exact_result_or_tool_makes_values_void(sample, tmp_path, counted):
     folder = write_edit(tmp_path, sample, "truth", sample.target)
     suite = MetricSuite(CHEAP, device="cpu")
-    suite.update([folder], sample, None)
+    suite.evaluate_edit(read_edit(folder), sample, None)
     content = json.loads((folder / "metrics.json").read_text())
     content["metrics"]["psnr"]["measured_by"] = "v0 another library"
     (folder / "metrics.json").write_text(json.dumps(content))
-    suite.update([folder], sample, None)
+    suite.evaluate_edit(read_edit(folder), sample, None)
     other = make_sample(0, 64, angle=-20)
-    suite.update([folder], other, None)
+    suite.evaluate_edit(read_edit(folder), other, None)
     assert counted == [set(CHEAP), {"psnr"}, set(CHEAP)]
 
 
@@ -173,11 +179,13 @@ def test_another_seed_or_model_measures_the_mean_distance_again(sample, tmp_path
     folder = write_edit(tmp_path, sample, "truth", sample.target)
     core = golden_core()
     settings = {"device": "cpu", "dift": {"ensemble": 1}}
-    for seed in (0, 0, 1):
-        MetricSuite(["mean_distance", "psnr"], **settings).update([folder], sample, core, seed)
+    first = read_edit(folder)
+    second = replace(first, record=first.record | {"seed": 1})
+    for edit in (first, first, second):
+        MetricSuite(["mean_distance", "psnr"], **settings).evaluate_edit(edit, sample, core)
     core.weights_hash = "another"
-    MetricSuite(["mean_distance"], **settings).update([folder], sample, core, 1)
-    MetricSuite(["mean_distance"], device="cpu", dift={"ensemble": 2}).update([folder], sample, core, 1)
+    MetricSuite(["mean_distance"], **settings).evaluate_edit(second, sample, core)
+    MetricSuite(["mean_distance"], device="cpu", dift={"ensemble": 2}).evaluate_edit(second, sample, core)
     assert counted == [{"mean_distance", "psnr"}, *[{"mean_distance"}] * 3]
 
 
@@ -191,7 +199,7 @@ def test_infinity_survives_the_file(sample, tmp_path):
 def test_an_unreadable_metrics_file_is_measured_anew(sample, tmp_path):
     folder = write_edit(tmp_path, sample, "idle", sample.image)
     (folder / "metrics.json").write_text('{"schema": 1, "metr')
-    assert MetricSuite(["psnr"], device="cpu").update([folder], sample, None) == [{"psnr": math.inf}]
+    assert MetricSuite(["psnr"], device="cpu").evaluate_edit(read_edit(folder), sample, None) == {"psnr": math.inf}
 
 
 def test_every_metric_has_a_title_and_a_direction_that_makes_sense():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from tests_helpers import compose_config
 
 from rotationbench.benchmark import chosen_names, run
 from rotationbench.config import project_root
-from rotationbench.errors import ConfigError, DatasetError
+from rotationbench.errors import ConfigError, DatasetError, ResultsError
 from rotationbench.results import ResultStore
 
 CHECKPOINT = project_root() / "tests" / "golden" / "tinyA"
@@ -87,7 +88,7 @@ def test_edits_records_tables_and_sheet(dataset, tmp_path):
     # At the start and after the one round of tracking; the first is the way from (76, 70) to (64, 86).
     assert len(record["distance_left"]) == 2
     assert record["distance_left"][0] == pytest.approx(20.0)
-    assert (results / "contact_sheet.png").exists()
+    assert (results / "contact_sheet.jpg").exists()
     # Both copies are one picture with one prompt: the same edit.
     first, second = (results / "dragdiffusion" / name / "edited.png" for name in ("cat1", "cat2"))
     assert first.read_bytes() == second.read_bytes()
@@ -161,6 +162,13 @@ def test_a_failure_does_not_destroy_an_earlier_edit(dataset, tmp_path, monkeypat
     monkeypatch.setattr(DragDiffusion, "edit", lambda *_, **__: 1 / 0)
     assert benchmark(dataset, results, "limit=1", "overwrite=true") == 1
     assert finished(results) == before
+    table = pd.read_csv(results / "edits.csv")
+    assert table["status"].tolist() == ["failed"] and "division by zero" in table["error"][0]
+    # The edit counts again when it is what is asked for.
+    monkeypatch.undo()
+    assert benchmark(dataset, results, "limit=1") == 0
+    assert finished(results) == before
+    assert pd.read_csv(results / "edits.csv")["status"].tolist() == ["done"]
 
 
 def test_another_sample_under_a_used_name_is_refused(dataset, tmp_path):
@@ -181,10 +189,71 @@ def test_a_broken_data_set_is_reported_before_anything_runs(dataset, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("label", ["a/b", ".hidden", "samples"])
+@pytest.mark.parametrize("label", ["a/b", ".hidden", "samples", "Edits.csv", "x" * 300, "nul\0", "\ud800"])
 def test_labels_that_are_no_folder_names_are_refused(dataset, tmp_path, label):
-    with pytest.raises(ConfigError, match="label: expected a folder name"):
-        benchmark(dataset, tmp_path / "results", f"label={label}")
+    config = compose_config(*overrides(dataset, tmp_path / "results"))
+    config.label = label
+    with pytest.raises(ConfigError, match="label: expected"):
+        run(config)
+    assert not (tmp_path / "results").exists()
+
+
+def test_labels_that_only_capitals_tell_apart_are_refused(dataset, tmp_path):
+    assert benchmark(dataset, tmp_path / "results", "limit=1", "label=Mine") == 0
+    with pytest.raises(ConfigError, match="label: expected a name of its own, got 'mine' beside 'Mine'"):
+        benchmark(dataset, tmp_path / "results", "limit=1", "label=mine")
+
+
+def test_a_corrected_sample_reaches_record_and_copy_without_a_new_edit(dataset, tmp_path):
+    results = tmp_path / "results"
+    assert benchmark(dataset, results, "samples=cat1") == 0
+    before = finished(results)
+    (dataset / "cat1" / "meta.json").write_text('{"angle": 55.0}')
+    assert benchmark(dataset, results, "samples=cat1") == 0
+    assert finished(results) == before
+    assert pd.read_csv(results / "edits.csv")["angle"].tolist() == [55.0]
+    assert ResultStore(results).sample("cat1").meta.angle == 55.0
+
+
+def test_a_broken_kept_sample_is_written_again(dataset, tmp_path):
+    results = tmp_path / "results"
+    assert benchmark(dataset, results, "samples=cat1") == 0
+    (results / "samples" / "cat1" / "config.json").unlink()
+    assert benchmark(dataset, results, "samples=cat1", "overwrite=true") == 0
+    assert ResultStore(results).sample("cat1").prompt == "a photo of a cat"
+
+
+def test_a_broken_sample_that_is_not_chosen_does_not_matter(dataset, tmp_path):
+    (dataset / "rocket2" / "config.json").write_text("{")
+    assert benchmark(dataset, tmp_path / "results", "samples=cat1") == 0
+
+
+def test_finished_samples_are_not_read_again(dataset, tmp_path, monkeypatch):
+    from rotationbench.datasets import Dataset
+
+    results = tmp_path / "results"
+    assert benchmark(dataset, results) == 0
+    monkeypatch.setattr(Dataset, "__getitem__", lambda *_: pytest.fail("a sample was read"))
+    monkeypatch.setattr(Dataset, "problems", lambda self, names: list(names) and pytest.fail("a sample was checked"))
+    assert benchmark(dataset, results) == 0
+
+
+def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_is_whole(dataset, tmp_path, monkeypatch):
+    results = tmp_path / "results"
+    assert benchmark(dataset, results, "limit=1") == 0
+    before = finished(results)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("rotationbench.files.os.fsync", full)
+    with pytest.raises(ResultsError, match="the disk is full"):
+        benchmark(dataset, results)
+    monkeypatch.undo()
+    assert finished(results) == before
+    assert not list(results.rglob(".tmp-*"))
+    assert benchmark(dataset, results) == 0
+    assert len(finished(results)) == 4
 
 
 def test_samples_are_chosen_by_name_and_glob():
@@ -193,6 +262,7 @@ def test_samples_are_chosen_by_name_and_glob():
     assert chosen_names(names, ["dog", "c*"], 2) == ["cat", "cup"]
     with pytest.raises(ConfigError, match=r"\['bird'\]; there are: cat, cup, dog"):
         chosen_names(names, ["cat", "bird"], None)
+    assert chosen_names(["cat1", "cat[1]"], ["cat[1]"], None) == ["cat[1]"]
 
 
 def command(*arguments: str) -> list[str]:

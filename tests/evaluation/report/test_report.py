@@ -11,14 +11,13 @@ from headless_chromium import Page, chromium
 from hydra import compose, initialize_config_dir
 from synthetic_results import make_sample, the_truth, the_wrong_way, write_edit, write_results
 
-from evaluation.evaluate import write_metrics
 from evaluation.report.build import ReportSettings, combined_table, compare_all, run, write_report
 from evaluation.report.collect import read_folders
 from evaluation.report.provenance import differences, incomparable_metrics, notices
 from evaluation.suite import MetricSuite
 from rotationbench.datasets import open_dataset, write_sample
 from rotationbench.errors import ConfigError, DatasetError
-from rotationbench.results import SAMPLES, ResultStore
+from rotationbench.results import SAMPLES, ResultStore, write_table
 
 ROOT = Path(__file__).resolve().parents[3]
 NASTY = 'x</script><script>throw new Error("escaped")</script>'
@@ -30,7 +29,7 @@ def measure(root: Path) -> None:
     for edit in ResultStore(root).edits():
         if edit.done:
             suite.evaluate_edit(edit, samples[edit.record["sample"]["name"]], None)
-    write_metrics(root)
+    write_table(ResultStore(root))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rotationbench.results import ResultStore, differences, fingerprint, read_edit
+from rotationbench.results import ResultStore, changes, fingerprint, read_edit, write_table
 
 
 def make_record(label: str = "m", sample: str = "s", **changes) -> dict:
@@ -17,6 +17,7 @@ def make_record(label: str = "m", sample: str = "s", **changes) -> dict:
         "label": label,
         "seed": 0,
         "sample": {"name": sample, "split": "real", "category": None, "angle": 30.0},
+        "identity": {},
         "fingerprint": "f",
         "seconds": 2.0,
         "phases": {"drag": 1.5, "sampling": 0.5},
@@ -26,6 +27,7 @@ def make_record(label: str = "m", sample: str = "s", **changes) -> dict:
         "steps": 3,
         "converged": None,
         "final_distances": [1.0, 3.0],
+        "distance_left": [20.0, 2.0],
         "error": None,
     } | changes
 
@@ -35,7 +37,7 @@ IMAGE = np.full((8, 8, 3), 7, dtype=np.uint8)
 
 def test_an_edit_comes_back_as_saved(tmp_path):
     store = ResultStore(tmp_path)
-    folder = store.save(make_record(), image=IMAGE, trace={"inverted": np.ones((1, 4, 2, 2), np.float32)})
+    folder = store.save(make_record(), image=IMAGE, trace={"inverted": np.ones((1, 4, 2, 2), np.float32)}).folder
     assert {file.name for file in folder.iterdir()} == {"edited.png", "trace.npz", "record.json"}
     edit = store.read("m", "s")
     assert edit.done and edit.record["steps"] == 3 and edit.metrics == {}
@@ -44,17 +46,18 @@ def test_an_edit_comes_back_as_saved(tmp_path):
 
 def test_what_is_not_whole_is_no_edit(tmp_path):
     store = ResultStore(tmp_path)
-    folder = store.save(make_record(), image=IMAGE)
+    folder = store.save(make_record(), image=IMAGE).folder
     (folder / "edited.png").write_bytes(b"half")
     assert store.read("m", "s") is None
-    folder = store.save(make_record(), image=IMAGE)
+    folder = store.save(make_record(), image=IMAGE).folder
     (folder / "edited.png").unlink()
     assert store.read("m", "s") is None
-    folder = store.save(make_record(), image=IMAGE)
+    folder = store.save(make_record(), image=IMAGE).folder
     (folder / "record.json").write_text("{")
     assert store.read("m", "s") is None
     assert read_edit(tmp_path / "nowhere") is None
-    assert list(store.edits()) == []
+    (damaged,) = store.edits()
+    assert not damaged.done and damaged.damage.startswith(str(folder / "record.json"))
 
 
 def test_a_failure_while_writing_leaves_the_old_edit(tmp_path):
@@ -68,7 +71,7 @@ def test_a_failure_while_writing_leaves_the_old_edit(tmp_path):
 
 def test_replacing_an_edit_drops_what_belonged_to_the_old_one(tmp_path):
     store = ResultStore(tmp_path)
-    folder = store.save(make_record(), image=IMAGE)
+    folder = store.save(make_record(), image=IMAGE).folder
     (folder / "metrics.json").write_text(json.dumps({"metrics": {"psnr": {"value": 3.0}}}))
     assert store.read("m", "s").metrics == {"psnr": 3.0}
     store.save(make_record(steps=9), image=IMAGE)
@@ -77,7 +80,7 @@ def test_replacing_an_edit_drops_what_belonged_to_the_old_one(tmp_path):
 
 def test_tables_are_rebuilt_from_records(tmp_path):
     store = ResultStore(tmp_path)
-    folder = store.save(make_record(), image=IMAGE)
+    folder = store.save(make_record(), image=IMAGE).folder
     metrics = {"psnr": {"value": "inf"}, "mean_distance": {"value": 2.5}, "rotation_error": {"value": None}}
     (folder / "metrics.json").write_text(json.dumps({"metrics": metrics}))
     error = {"type": "E", "message": "why", "traceback": ""}
@@ -85,7 +88,7 @@ def test_tables_are_rebuilt_from_records(tmp_path):
     store.save(make_record(sample="t", status="failed", error=error, final_distances=None, **empty))
     (tmp_path / "samples" / "s").mkdir(parents=True)
     (tmp_path / "samples" / "s" / "record.json").write_text("{}")
-    table = store.rebuild_tables()
+    table = write_table(store)
     assert list(table["sample"]) == ["s", "t"]
     assert table["final_distance"][0] == 2.0
     assert table["psnr"][0] == np.inf
@@ -100,12 +103,16 @@ def test_fingerprints_and_differences():
     new = {"method": {"lam": 0.2, "r_m": 1}, "seed": 0, "dtype": "x"}
     assert fingerprint(old) == fingerprint(dict(reversed(old.items())))
     assert fingerprint(old) != fingerprint(new)
-    assert differences(old, new) == ["dtype: None → x", "method.lam: 0.1 → 0.2"]
+    assert changes(old, new) == ["dtype: None → x", "method.lam: 0.1 → 0.2"]
 
 
-def test_a_lock_is_exclusive_per_edit(tmp_path):
-    from filelock import Timeout
+def test_a_lock_is_exclusive_per_edit_and_can_be_taken_again_by_its_holder(tmp_path):
+    from filelock import FileLock, Timeout
 
     store = ResultStore(tmp_path)
-    with store.lock("m", "s"), store.lock("m", "t"), pytest.raises(Timeout):
-        store.lock("m", "s").acquire(blocking=False)
+    with store.lock("m", "s"), store.lock("m", "t"), store.lock("m", "s"):
+        # What another process would open.
+        for name in ("s", "t"):
+            with pytest.raises(Timeout):
+                FileLock(store.lock("m", name).lock_file).acquire(blocking=False)
+    FileLock(store.lock("m", "s").lock_file).acquire(blocking=False)

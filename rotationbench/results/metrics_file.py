@@ -1,0 +1,95 @@
+"""`metrics.json` beside an edit: its one reader and its one writer."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rotationbench.files import write_json
+from rotationbench.results.locks import edit_lock
+
+SCHEMA = 1
+METRICS_FILE = "metrics.json"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class MetricsFile:
+    """What was measured of one edit, and for each value what tells whether it still counts.
+
+    Args:
+        folder: the edit's folder.
+        edited: SHA-256 of `edited.png` when it was measured; None when nothing was.
+        sample: digest of everything about the sample that a metric can depend on.
+        values: by metric; JSON has no infinity, so on disk it is the text `"inf"`.
+        measured_by: by metric, how it was measured.
+    """
+
+    folder: Path
+    edited: str | None = None
+    sample: str | None = None
+    values: dict[str, float | None] = field(default_factory=dict)
+    measured_by: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> MetricsFile:
+        """The file in `folder` as it is; without values when there is none. One that cannot be used is a warning."""
+        path = folder / METRICS_FILE
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            entries = content["metrics"]
+            return cls(
+                folder,
+                content.get("edited"),
+                content.get("sample"),
+                {name: None if entry["value"] is None else float(entry["value"]) for name, entry in entries.items()},
+                {name: entry.get("measured_by") for name, entry in entries.items()},
+            )
+        except FileNotFoundError:
+            return cls(folder)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            reason = str(error) or type(error).__name__
+            log.warning("%s: expected measured values, got: %s. They count as not measured.", path, reason)
+            return cls(folder)
+
+    @classmethod
+    def about(cls, folder: Path, edited: str, sample: str) -> MetricsFile:
+        """The file in `folder` with what it holds about this very picture and sample; empty when that is nothing.
+
+        Args:
+            folder: the edit's folder.
+            edited: SHA-256 of `edited.png`.
+            sample: digest of everything about the sample that a metric can depend on.
+        """
+        file = cls.read(folder)
+        return file if (file.edited, file.sample) == (edited, sample) else cls(folder, edited, sample)
+
+    def add(self, values: Mapping[str, float | None], measured_by: Mapping[str, Any]) -> None:
+        """Put values into the file on disk, beside those that others have put there about this picture and sample.
+
+        Args:
+            values: by metric.
+            measured_by: how each of them was measured.
+        """
+        if self.edited is None or self.sample is None:
+            raise ValueError(f"Expected metrics of a known picture and sample in {self.folder}, got neither.")
+        with edit_lock(self.folder):
+            current = MetricsFile.about(self.folder, self.edited, self.sample)
+            self.values = current.values | dict(values)
+            self.measured_by = current.measured_by | {name: measured_by[name] for name in values}
+            content = {
+                "schema": SCHEMA,
+                "edited": self.edited,
+                "sample": self.sample,
+                "metrics": {
+                    name: {"value": "inf" if value == math.inf else value, "measured_by": self.measured_by[name]}
+                    for name, value in self.values.items()
+                },
+            }
+            write_json(self.folder / METRICS_FILE, content)

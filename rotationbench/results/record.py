@@ -1,0 +1,227 @@
+"""`record.json`: what an edit was made of and with, how it went, and what must be the same for it to count again."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import math
+import platform
+import subprocess
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from rotationbench.config import project_root
+from rotationbench.diffusion.cost import Cost
+from rotationbench.method import DragResult
+from rotationbench.points import GridPoints, ImagePoints
+from rotationbench.sample import DragSample
+
+SCHEMA = 2
+READABLE_SCHEMAS = (1, 2)
+PACKAGES = ("torch", "torchvision", "diffusers", "transformers", "peft", "numpy", "opencv-python", "rotationbench")
+
+NUMBER = (int, float)
+REQUIRED: dict[str, tuple[type, ...]] = {
+    "status": (str,),
+    "method": (str,),
+    "label": (str,),
+    "seed": (int,),
+    "sample": (dict,),
+    "identity": (dict,),
+    "fingerprint": (str,),
+    "files": (dict,),
+}
+REQUIRED_WHEN_DONE: dict[str, tuple[type, ...]] = {
+    "seconds": NUMBER,
+    "phases": (dict,),
+    "unet_calls": (int,),
+    "unet_images": (int,),
+    "steps": (int,),
+    "final_distances": (list,),
+    "distance_left": (list,),
+}
+STATUSES = ("done", "failed")
+MEASURED = (
+    "seconds",
+    "phases",
+    "phase_unet_calls",
+    "unet_calls",
+    "unet_images",
+    "unet_grad_calls",
+    "peak_memory_mb",
+    "steps",
+    "converged",
+    "final_distances",
+    "distance_left",
+    "trajectory",
+    "axis",
+    "unchanged",
+)
+"""What a record says about an edit that was made; nothing of it is known of a failed one."""
+
+
+def check_record(record: Any) -> str | None:
+    """What keeps the content of a `record.json` from being used, as a sentence; None when nothing does."""
+    if not isinstance(record, dict):
+        return f"expected a record, got {_kind(record)}."
+    schema = record.get("schema")
+    if schema not in READABLE_SCHEMAS:
+        return f"expected a record of schema {' or '.join(map(str, READABLE_SCHEMAS))}, got {schema!r}."
+    required = REQUIRED | (REQUIRED_WHEN_DONE if record.get("status") == "done" else {})
+    for key, kinds in required.items():
+        if key not in record:
+            return f"expected the key {key!r}, got none."
+        if not isinstance(record[key], kinds) or isinstance(record[key], bool):
+            return f"{key}: expected {' or '.join(kind.__name__ for kind in kinds)}, got {_kind(record[key])}."
+    if record["status"] not in STATUSES:
+        return f"status: expected {' or '.join(STATUSES)}, got {record['status']!r}."
+    if not isinstance(record["sample"].get("name"), str):
+        return f"sample.name: expected str, got {_kind(record['sample'].get('name'))}."
+    if not all(isinstance(value, str) and name == name.strip("./") for name, value in record["files"].items()):
+        return "files: expected hashes of files beside the record, got something else."
+    if record["status"] == "done":
+        for key in ("final_distances", "distance_left"):
+            if not all(isinstance(value, NUMBER) and math.isfinite(value) for value in record[key]):
+                return f"{key}: expected finite numbers, got something else."
+        if not all(isinstance(value, NUMBER) for value in record["phases"].values()):
+            return "phases: expected seconds, got something else."
+    elif not isinstance(record.get("error"), dict) or not isinstance(record["error"].get("message"), str):
+        return "error: expected type, message and traceback, got something else."
+    return None
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
+
+
+def fingerprint(identity: dict[str, Any]) -> str:
+    """SHA-256 of what decides an edit; two edits with the same one are the same edit."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """What changed from one nested dictionary to another, one `key: old → new` each."""
+    found: list[str] = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += changes(before, after, f"{prefix}{key}.")
+        elif before != after:
+            found.append(f"{prefix}{key}: {_short(before)} → {_short(after)}")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else f"{text[:12]}…"
+
+
+def sample_record(name: str, sample: DragSample | None, state: str | None = None) -> dict[str, Any]:
+    """What a record says about the sample; only its name when it could not be read.
+
+    Args:
+        name: the sample's name.
+        sample: the sample at its own size.
+        state: what its files looked like from outside when it was read; see `Benchmark`.
+    """
+    if sample is None:
+        keys = ("digest", "full_digest", "state", "split", "category", "angle", "height", "width", "pairs", "handles")
+        return {"name": name} | dict.fromkeys(keys)
+    return {
+        "name": name,
+        "digest": sample.digest,
+        "full_digest": sample.full_digest,
+        "state": state,
+        "split": sample.meta.split,
+        "category": sample.meta.category,
+        "angle": sample.meta.angle,
+        "height": sample.size[0],
+        "width": sample.size[1],
+        "pairs": len(sample.sources),
+        "handles": int((~sample.is_pivot).sum()),
+    }
+
+
+def result_record(
+    result: DragResult, sample: DragSample, working: tuple[int, int], edited: np.ndarray
+) -> dict[str, Any]:
+    """What a record says about an edit that was made; points and distances in pixels of the sample's picture.
+
+    Distances leave pivot pairs out, also those of methods that drag them like others: so they compare between methods.
+
+    Args:
+        result: what the method returned.
+        sample: the sample at its own size.
+        working: the size `(height, width)` at which the method worked.
+        edited: uint8 `(H, W, 3)`, the edited picture at the sample's size.
+    """
+    moving = ~sample.is_pivot if len(result.targets) == len(sample.sources) else slice(None)
+
+    def in_picture(points: GridPoints) -> ImagePoints:
+        return points.to_image(working).rescaled(working, sample.size)
+
+    def distances(handles: GridPoints) -> np.ndarray:
+        return np.linalg.norm(in_picture(handles).xy - in_picture(result.targets).xy, axis=1)[moving]
+
+    return {
+        "status": "done",
+        "error": None,
+        "steps": result.steps,
+        "converged": result.converged,
+        "final_distances": distances(result.trajectory[-1]).tolist(),
+        "distance_left": [float(distances(handles).mean()) for handles in result.trajectory],
+        "trajectory": [in_picture(points).xy.tolist() for points in result.trajectory],
+        "axis": None if result.axis is None else in_picture(result.axis).xy.tolist(),
+        "unchanged": bool(np.array_equal(edited, sample.image)),
+    }
+
+
+def cost_record(cost: Cost) -> dict[str, Any]:
+    """The cost of an edit from scratch: what came from a cache is charged with what it once cost.
+
+    `unet_calls`, `unet_images` and `unet_grad_calls` leave the training of the LoRA out, which methods share.
+    """
+    edit = [phase for name, phase in cost.phases.items() if name != "lora"]
+    return {
+        "seconds": sum(phase.seconds for phase in cost.phases.values()),
+        "phases": {name: phase.seconds for name, phase in cost.phases.items()},
+        "phase_unet_calls": {name: phase.unet_calls for name, phase in cost.phases.items()},
+        "unet_calls": sum(phase.unet_calls for phase in edit),
+        "unet_images": sum(phase.unet_images for phase in edit),
+        "unet_grad_calls": sum(phase.unet_grad_calls for phase in edit),
+    }
+
+
+def failed_record(failure: dict[str, str]) -> dict[str, Any]:
+    """What a record says about an edit that could not be made."""
+    return {"status": "failed", "error": failure} | dict.fromkeys(MEASURED)
+
+
+@lru_cache(maxsize=1)
+def environment() -> dict[str, Any]:
+    """The versions of everything that computes, and the commit of the checkout where there is one."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "versions": versions,
+        "commit": _commit(),
+        "platform": platform.platform(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _commit() -> str | None:
+    command = ["git", "-C", str(project_root()), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return answer.stdout.strip() or None

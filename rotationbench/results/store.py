@@ -1,0 +1,298 @@
+"""`ResultStore`: edits and the samples they were made from, each in a folder that is whole or not there."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from rotationbench.datasets import open_dataset, write_sample
+from rotationbench.errors import DatasetError, ResultsError
+from rotationbench.files import (
+    abandoned,
+    flush_to_disk,
+    folder_aside,
+    remove,
+    sha256_of_file,
+    whole_file,
+    write_image,
+    write_json,
+)
+from rotationbench.results.locks import edit_lock
+from rotationbench.results.metrics_file import MetricsFile
+from rotationbench.results.record import check_record
+from rotationbench.sample import DragSample
+
+RECORD_FILE = "record.json"
+EDITED_FILE = "edited.png"
+TRACE_FILE = "trace.npz"
+SAMPLES = "samples"
+STAGING = ".staging"
+RETIRED = "retired"
+
+DAMAGED = "damaged"
+"""The status of an edit whose record or files cannot be used."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One edit on disk.
+
+    Args:
+        folder: `<results_dir>/<label>/<sample>`.
+        record: the content of its `record.json`; of a damaged one only what its place tells.
+        metrics: the values of its `metrics.json` by name; empty when nothing was measured.
+        damage: what is wrong with the record or the files; None when nothing is.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    damage: str | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether there is an edited picture, made with the settings that were asked for last."""
+        return self.damage is None and self.record["status"] == "done" and not self.record.get("remake")
+
+    @property
+    def label(self) -> str:
+        """The row of the tables that the edit belongs to."""
+        return self.record["label"]
+
+    @property
+    def sample_name(self) -> str:
+        """The name of the sample that was edited."""
+        return self.record["sample"]["name"]
+
+
+class ResultStore:
+    """The edits below one folder, and a copy of each sample that they were made from.
+
+    A folder is prepared aside and put in its place by a rename, so that it is there whole or not at all: for a reader,
+    after a kill, on a full disk, and for two runs into the same folder.
+
+    Args:
+        root: the results folder; it is made when the first edit is saved.
+
+    Raises:
+        ResultsError: when `root` is there and is no folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser()
+        try:
+            taken = self.root.exists() and not self.root.is_dir()
+        except OSError as error:
+            raise ResultsError(f"results_dir: {self.root}: expected a folder, got: {error.strerror}.") from error
+        if taken:
+            raise ResultsError(f"results_dir: {self.root}: expected a folder, got a file.")
+
+    def make(self) -> None:
+        """Make the folder and see that it can be written to.
+
+        Raises:
+            ResultsError: when it cannot.
+        """
+        with storage_errors(self.root), folder_aside(self.root / STAGING):
+            pass
+
+    def folder(self, label: str, sample: str) -> Path:
+        """Where the edit of `sample` under `label` lies or would lie."""
+        return self.root / label / sample
+
+    def lock(self, label: str, sample: str) -> FileLock:
+        """A lock on one edit; the system frees it when its process ends, however it ends."""
+        return edit_lock(self.folder(label, sample))
+
+    def read(self, label: str, sample: str) -> Edit | None:
+        """The edit, or None when there is none or it is not whole; its files are compared with their hashes."""
+        edit = read_edit(self.folder(label, sample))
+        return None if edit is None or edit.damage is not None else edit
+
+    def glance(self, label: str, sample: str) -> Edit | None:
+        """As `read`, but of the files only sizes are compared: for finding out what is done among thousands."""
+        edit = read_edit(self.folder(label, sample), thorough=False)
+        return None if edit is None or edit.damage is not None else edit
+
+    def save(
+        self,
+        record: dict[str, Any],
+        *,
+        image: np.ndarray | None = None,
+        trace: dict[str, np.ndarray] | None = None,
+    ) -> Edit:
+        """Put an edit in its place, with everything that belongs to it, or not at all.
+
+        What stood in its place, metrics included, is gone afterwards: it described another edit.
+
+        Args:
+            record: with `label`, `sample.name` and all else that `record.json` holds; the files' hashes and sizes are
+                added.
+            image: uint8 `(H, W, 3)`, for `edited.png`.
+            trace: arrays for `trace.npz`.
+
+        Raises:
+            ResultsError: when the disk is full or cannot be written to.
+        """
+        folder = self.folder(record["label"], record["sample"]["name"])
+        with self._replacing(folder) as staging:
+            if image is not None:
+                write_image(staging / EDITED_FILE, image)
+            if trace is not None:
+                with whole_file(staging / TRACE_FILE) as temporary:
+                    np.savez_compressed(temporary, **trace)  # type: ignore[arg-type]
+            files = sorted(staging.iterdir())
+            record = record | {
+                "files": {file.name: sha256_of_file(file) for file in files},
+                "sizes": {file.name: file.stat().st_size for file in files},
+            }
+            write_json(staging / RECORD_FILE, record)
+        return Edit(folder, record)
+
+    def restate(self, edit: Edit, changes: dict[str, Any]) -> Edit:
+        """Correct what the record of an edit says, and leave its files as they are."""
+        record = edit.record | changes
+        with storage_errors(self.root):
+            write_json(edit.folder / RECORD_FILE, record)
+        return Edit(edit.folder, record, edit.metrics)
+
+    def keep_sample(self, sample: DragSample) -> None:
+        """Copy the sample into the results, so that they can be read without the data set.
+
+        Raises:
+            ResultsError: when the disk is full or cannot be written to.
+        """
+        with self._replacing(self.folder(SAMPLES, sample.name)) as staging:
+            write_sample(staging, sample)
+
+    def sample(self, name: str) -> DragSample:
+        """The copy of the sample called `name`.
+
+        Raises:
+            DatasetError: when there is none, or it cannot be read.
+        """
+        folder = self.folder(SAMPLES, name)
+        if not folder.is_dir():
+            raise DatasetError([f"{folder}: expected the sample that edits were made from, got no folder."])
+        return open_dataset(folder, "rotationbench", check=False)[name]
+
+    def edits(self) -> Iterator[Edit]:
+        """All edits, by label and sample, the damaged ones included; of their files only sizes are compared."""
+        for folder in self.folders():
+            edit = read_edit(folder, thorough=False)
+            if edit is not None:
+                if edit.damage is not None:
+                    log.warning("%s", edit.damage)
+                yield edit
+
+    def folders(self) -> list[Path]:
+        """The folders of all edits, by label and sample."""
+        return [
+            record.parent
+            for record in sorted(self.root.glob(f"*/*/{RECORD_FILE}"))
+            if record.parent.parent.name != SAMPLES and not record.parent.parent.name.startswith(".")
+        ]
+
+    def clean(self) -> None:
+        """Put back or remove what runs left aside when they were killed; what a running one works with stays."""
+        with storage_errors(self.root):
+            for leftover in abandoned(self.root):
+                for retired in leftover.glob(f"{RETIRED}/*/*"):
+                    # Its successor was not in its place yet.
+                    place = self.folder(retired.parent.name, retired.name)
+                    if not place.exists():
+                        place.parent.mkdir(parents=True, exist_ok=True)
+                        retired.rename(place)
+                remove(leftover)
+
+    @contextmanager
+    def _replacing(self, folder: Path) -> Iterator[Path]:
+        """A new folder that takes the place of `folder` when the block ends well."""
+        with storage_errors(self.root), folder_aside(self.root / STAGING) as work:
+            staging, retired = work / "new", work / RETIRED / folder.parent.name / folder.name
+            staging.mkdir()
+            yield staging
+            flush_to_disk(staging)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            if folder.exists():
+                retired.parent.mkdir(parents=True)
+                folder.rename(retired)
+            try:
+                staging.rename(folder)
+            except OSError:
+                if retired.exists():
+                    retired.rename(folder)
+                raise
+            flush_to_disk(folder.parent)
+
+
+@contextmanager
+def storage_errors(root: Path) -> Iterator[None]:
+    """Inside the block, a disk that is full or cannot be written to is one line.
+
+    Raises:
+        ResultsError: in place of the system's error.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise ResultsError(f"{root}: the disk is full ({error.strerror}); what was finished is kept.") from error
+        place = root if error.filename is None else error.filename
+        raise ResultsError(f"{place}: expected a folder that can be written to, got: {error.strerror}.") from error
+
+
+def read_edit(folder: Path, *, thorough: bool = True) -> Edit | None:
+    """The edit in `folder`, or None when there is no record.
+
+    Args:
+        folder: `<results_dir>/<label>/<sample>`.
+        thorough: compare the files with their hashes; otherwise with their sizes, where the record has those.
+
+    Returns:
+        An edit with `damage` when the record cannot be used or a file is not as recorded.
+    """
+    path = folder / RECORD_FILE
+    place: dict[str, Any] = {"label": folder.parent.name, "sample": {"name": folder.name}, "status": DAMAGED}
+
+    def damaged(what: str) -> Edit:
+        return Edit(folder, place, damage=f"{what} The edit counts as not made.")
+
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        return damaged(f"{path}: expected a record in JSON, got: {str(error) or type(error).__name__}.")
+    if fault := check_record(record):
+        return damaged(f"{path}: {fault}")
+    if (record["label"], record["sample"]["name"]) != (folder.parent.name, folder.name):
+        return damaged(f"{path}: expected the record of this folder's edit, got that of another.")
+    for name, digest in record["files"].items():
+        if fault := _file_fault(folder / name, digest, record.get("sizes", {}).get(name), thorough):
+            return damaged(f"{folder / name}: {fault}")
+    return Edit(folder, record, MetricsFile.read(folder).values)
+
+
+def _file_fault(path: Path, digest: str, size: int | None, thorough: bool) -> str | None:
+    try:
+        if size is not None and path.stat().st_size != size:
+            return f"expected {size} bytes as recorded, got {path.stat().st_size}."
+        if (thorough or size is None) and sha256_of_file(path) != digest:
+            return "expected the file that was recorded, got other content."
+    except OSError as error:
+        return f"expected the file that was recorded, got: {error.strerror}."
+    return None
