@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -264,9 +264,12 @@ class StableDiffusion:
 
     def gradient(self, loss: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
         """∂loss/∂latents, with the loss scaled up meanwhile where fp16 would lose small gradients."""
+        return self.gradients(loss, [latents])[0]
+
+    def gradients(self, loss: torch.Tensor, variables: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """∂loss/∂variable for each; see `gradient`."""
         scale = FP16_LOSS_SCALE if self.dtype == torch.float16 else 1.0
-        (gradient,) = torch.autograd.grad(loss * scale, latents)
-        return gradient / scale
+        return [gradient / scale for gradient in torch.autograd.grad(loss * scale, list(variables))]
 
     # --- DDIM ---------------------------------------------------------------------------------------------------
 

@@ -21,11 +21,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 import rotationbench.diffusion.core as core_module
 import rotationbench.diffusion.lora as lora_module
-from methods import dragnoise, freedrag, latent_drag, regiondrag, rotationdrag, sde, sde_drag
+from methods import draglora, dragnoise, freedrag, latent_drag, regiondrag, rotationdrag, sde, sde_drag
 from rotationbench.diffusion import LoraSettings, StableDiffusion
 from rotationbench.diffusion.core import grid_features
 from rotationbench.diffusion.features import bottleneck_in_place, capture_features, down_blocks_remembered
 from rotationbench.diffusion.loading import load_components
+from rotationbench.diffusion.trainable_lora import trainable_lora
 from rotationbench.points import GridPoints
 
 CUDA, META = torch.device("cuda", 0), torch.device("meta")
@@ -215,3 +216,14 @@ def test_regiondrag_keeps_pastes_and_denoises(core, context, latents, by_sde, mo
         start = placed(regiondrag.blur(levels[-1].latents, pairs[0], 0.6, generator()), core)
         back = regiondrag.denoise(core, start, levels, context, pairs, held, settings, step_done=lambda step: None)
     placed(back, core, (1, 4, 16, 12))
+
+
+@with_gradients
+def test_draglora_trains_and_samples(core, context, latents, monkeypatch):
+    monkeypatch.setattr(draglora, "int", number, raising=False)
+    with trainable_lora(core, 4, generator()) as lora:
+        x0 = core.noise(latents, TIMESTEP, context)
+        wanted, _ = draglora.denoising_target(core, lora, x0.detach(), context, generator())
+        for gradient in core.gradients((x0 - placed(wanted, core, (1, 4, 16, 12))).square().mean(), lora.parameters):
+            placed(gradient, core)
+        placed(draglora.sample_with_lora(core, lora, latents, latents, context, 1), core, (1, 4, 16, 12))
