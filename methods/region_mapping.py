@@ -8,7 +8,6 @@ Points and cells are `(x, y)` here. A mapping lists `M` source cells and as many
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from methods.released_mappings import Pairs, filled, joined, point_pairs, polygon, region_pair
 from rotationbench.errors import ConfigError
 from rotationbench.points import ImagePoints
+from rotationbench.rotation import rotation_matrix, turn_between, wrap_degrees
 from rotationbench.sample import DragSample, Region, Regions
 
 KINDS = ("auto", "rotation", "polygon", "region_pair", "point_pairs")
@@ -155,8 +155,7 @@ def turned(mask: np.ndarray, pivot: np.ndarray, angle: float) -> Pairs:
         pivot: c, `(2,)`, `(x, y)` in cells, with fractions.
         angle: θ in degrees, positive clockwise on the screen.
     """
-    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    back = np.array([[cosine, sine], [-sine, cosine]])
+    back = rotation_matrix(-angle)
     return moved(mask, back, pivot - back @ pivot)
 
 
@@ -181,13 +180,8 @@ def mean_angle(handles: np.ndarray, targets: np.ndarray, pivot: np.ndarray) -> f
     counted = spokes.any(axis=1) & goals.any(axis=1)
     if not counted.any():
         return 0.0
-    directions = [np.degrees(np.arctan2(ends[counted, 1], ends[counted, 0])) for ends in (goals, spokes)]
-    angles = _wrapped(directions[0] - directions[1])
-    return float((angles[0] + _wrapped(angles - angles[0])).mean())
-
-
-def _wrapped(degrees: np.ndarray) -> np.ndarray:
-    return degrees - 360.0 * np.round(degrees / 360.0)
+    angles = [turn_between(spoke, goal) for spoke, goal in zip(spokes[counted], goals[counted], strict=True)]
+    return float(np.mean([angles[0] + wrap_degrees(angle - angles[0]) for angle in angles]))
 
 
 def _pivot(sample: DragSample, settings: Mapping) -> np.ndarray | None:

@@ -3,7 +3,7 @@
 Reads as section II-C of the paper: find the axis of rotation, measure the angle that a handle has turned, invert the
 source picture rotated by that angle, and look for the handle's feature as it appears there.
 
-Angles here are radians or degrees from +x to +y, which is clockwise on the screen because y points down.
+Angles are those of `rotationbench.rotation`: degrees, clockwise on the screen.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import torch
 import torchvision.transforms.functional as TF
+from skimage.draw import line
 
 from methods.dragdiffusion import track_initial_features
 from methods.latent_drag import (
@@ -35,6 +36,7 @@ from rotationbench.diffusion.lora import LoraSettings
 from rotationbench.errors import ConfigError
 from rotationbench.method import DragResult, Progress, no_progress
 from rotationbench.points import GridPoints
+from rotationbench.rotation import turn_between, turn_points
 from rotationbench.sample import DragSample, resize_mask
 
 ROTATIONS = ("paper", "released")
@@ -194,7 +196,7 @@ def derived_axis(mask: np.ndarray, handle: torch.Tensor, direction: torch.Tensor
     )
     candidates = [
         (y, x)
-        for x, y in (_bresenham((start[0], start[1]), (end[0], end[1])) if inside_box else [])
+        for y, x in (zip(*line(*start[::-1], *end[::-1]), strict=True) if inside_box else [])
         if cv2.pointPolygonTest(contour, (float(x), float(y)), measureDist=False) > 0
     ]
     if candidates:
@@ -220,25 +222,6 @@ def _component_of(mask: np.ndarray, handle: torch.Tensor) -> np.ndarray:
     return min(contours, key=distance)
 
 
-def _bresenham(start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]]:
-    """The cells `(x, y)` of the rasterised line from `start` to `end`, ends included."""
-    (x, y), (x_end, y_end) = start, end
-    run, rise = abs(x_end - x), -abs(y_end - y)
-    step_x, step_y = (1 if x < x_end else -1), (1 if y < y_end else -1)
-    error = run + rise
-    cells = [(x, y)]
-    while (x, y) != (x_end, y_end):
-        doubled = 2 * error
-        if doubled >= rise:
-            error += rise
-            x += step_x
-        if doubled <= run:
-            error += run
-            y += step_y
-        cells.append((x, y))
-    return cells
-
-
 # --- the angle ------------------------------------------------------------------------------------------------------
 
 
@@ -252,14 +235,7 @@ def turn(current: torch.Tensor, start: torch.Tensor, axis: torch.Tensor) -> floa
     """
     if torch.equal(current, axis) or torch.equal(start, axis):
         return 0.0
-    degrees = math.degrees(_direction(current, axis) - _direction(start, axis))
-    return degrees - 360.0 * round(degrees / 360.0)
-
-
-def _direction(point: torch.Tensor, axis: torch.Tensor) -> float:
-    """The direction of a point from an axis in radians, from +x (columns) to +y (rows)."""
-    row, col = (point - axis).tolist()
-    return math.atan2(row, col)
+    return turn_between(*((point - axis).flip(0).tolist() for point in (start, current)))
 
 
 def _turns(current: torch.Tensor, starts: torch.Tensor, axes: torch.Tensor) -> list[float]:
@@ -383,12 +359,9 @@ class RotatedReferences:
 
     def _rotated_cells(self, angle: float, rows: int, cols: int) -> torch.Tensor:
         """The cells `(N, 2)` of the initial handles in the rotated picture, cut off and kept on the grid."""
-        clockwise = math.radians(angle if self.settings.rotation == "paper" else -angle)
-        down = self.handles.rc[:, 0].double() - rows / 2
-        across = self.handles.rc[:, 1].double() - cols / 2
-        row = math.sin(clockwise) * across + math.cos(clockwise) * down + rows / 2
-        col = math.cos(clockwise) * across - math.sin(clockwise) * down + cols / 2
-        return torch.stack([row.trunc().clamp(0, rows - 1), col.trunc().clamp(0, cols - 1)], dim=1).long()
+        clockwise = angle if self.settings.rotation == "paper" else -angle
+        turned = turn_points(self.handles.rc.flip(1).numpy(), (cols / 2, rows / 2), clockwise)[:, ::-1]
+        return torch.from_numpy(turned.clip(0, [rows - 1, cols - 1]).astype(np.int64))
 
 
 def track_rotated_features(

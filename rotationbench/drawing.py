@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from rotationbench.points import ImagePoints
+from rotationbench.rotation import turn_between
 from rotationbench.sample import DragSample
 
 Colour = tuple[int, int, int]
@@ -203,8 +204,7 @@ class _Pen:
         """The shorter arc about `centre` from `start` to the direction of `end`."""
         spoke, goal = start - centre, end - centre
         begin = math.atan2(spoke[1], spoke[0])
-        turn = (math.atan2(goal[1], goal[0]) - begin + math.pi) % (2 * math.pi) - math.pi
-        angles = begin + turn * np.linspace(0, 1, 33)
+        angles = begin + math.radians(turn_between(spoke, goal)) * np.linspace(0, 1, 33)
         # From one radius to the other, because a drag is rarely an exact arc.
         radii = np.linspace(np.linalg.norm(spoke), np.linalg.norm(goal), 33)
         points = centre + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)

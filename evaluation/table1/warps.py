@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from rotationbench.errors import ConfigError
+from rotationbench.rotation import rotation_matrix
 
 KINDS = ("scaling", "rotation", "perspective", "translation")
 
@@ -138,8 +139,9 @@ def draw_warp(kind: str, crop: Crop, ranges: WarpRanges, *, seed: int, picture: 
             return Warp(kind, _about_centre(np.diag([factor, factor, 1.0]), crop), factor)
         case "rotation":
             angle = random.uniform(*ranges.rotation)
-            cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-            return Warp(kind, _about_centre(np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1.0]]), crop), angle)
+            turn = np.eye(3)
+            turn[:2, :2] = rotation_matrix(angle)
+            return Warp(kind, _about_centre(turn, crop), angle)
         case "perspective":
             strength, direction = random.uniform(0, ranges.perspective), random.uniform(-180, 180)
             cos, sin = math.cos(math.radians(direction)), math.sin(math.radians(direction))

@@ -21,6 +21,7 @@ from rotationbench.datasets.index import CHECKSUMS, INDEX, data_files, described
 from rotationbench.datasets.reading import LARGEST_LISTING_BYTES, Problems, read_text
 from rotationbench.errors import DatasetError, RotationBenchError
 from rotationbench.files import sha256_of_file
+from rotationbench.rotation import turn_points
 from rotationbench.sample import DragSample
 
 TOLERANCE = 2.0
@@ -70,9 +71,7 @@ def _check_claims(folder: Path, sample: DragSample, problems: Problems) -> None:
     """Note where a sample contradicts its own metadata."""
     meta, moving = sample.meta, ~sample.is_pivot
     if meta.pivot is not None and meta.angle is not None and not meta.turn_estimated:
-        radians = np.deg2rad(meta.angle)
-        turn = np.array([[np.cos(radians), np.sin(radians)], [-np.sin(radians), np.cos(radians)]])
-        led = (sample.sources.xy[moving] - meta.pivot) @ turn + meta.pivot
+        led = turn_points(sample.sources.xy[moving], meta.pivot, meta.angle)
         for target, place in zip(sample.targets.xy[moving], led, strict=True):
             if np.linalg.norm(target - place) > TOLERANCE:
                 expected = f"a target near ({place[0]:.0f}, {place[1]:.0f}), where pivot and angle lead"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 import torch
 
@@ -17,6 +16,7 @@ from rotationbench.diffusion import StableDiffusion
 from rotationbench.diffusion.dift import DiftSettings, dift_features, sample_features
 from rotationbench.errors import ConfigError
 from rotationbench.points import ImagePoints
+from rotationbench.rotation import turn_picture, turn_points
 
 PAPER_RESOLUTION = 768
 """Side in pixels of the square that DIFT resizes pictures to for homographies."""
@@ -108,7 +108,5 @@ def turn(image: np.ndarray, keypoints: np.ndarray, angle: float) -> tuple[np.nda
     if angle == 0:
         return image, keypoints
     height, width = image.shape[:2]
-    # OpenCV counts angles counter-clockwise.
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -angle, 1.0)
-    turned = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-    return turned, keypoints @ matrix[:, :2].T + matrix[:, 2]
+    centre = (width - 1) / 2, (height - 1) / 2
+    return turn_picture(image, centre, angle), turn_points(keypoints, centre, angle)

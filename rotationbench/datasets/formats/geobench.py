@@ -25,6 +25,7 @@ from rotationbench.datasets.reading import (
     text_of,
 )
 from rotationbench.points import ImagePoints
+from rotationbench.rotation import rotation_matrix
 from rotationbench.sample import DragSample, SampleMeta
 
 LISTINGS = ("annotation_2d.json", "annotations_2d.json")
@@ -116,9 +117,7 @@ def derived_pair(mask: np.ndarray, pivot: tuple[float, float], parameters: dict[
     if move.any():
         source = np.round(np.array([pivot]))
         return ImagePoints(source), ImagePoints(np.round(source + move))
-    radians = np.deg2rad(parameters["rz"])
-    turn = np.array([[np.cos(radians), -np.sin(radians)], [np.sin(radians), np.cos(radians)]])
-    linear = turn * np.array([parameters["sx"], parameters["sy"]])
+    linear = rotation_matrix(parameters["rz"]) * np.array([parameters["sx"], parameters["sy"]])
     rows, columns = np.nonzero(mask)
     sources = np.stack([columns, rows], axis=1).astype(np.float64)
     offsets = sources - pivot

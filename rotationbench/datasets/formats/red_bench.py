@@ -23,6 +23,7 @@ from rotationbench.datasets.reading import (
     text_of,
 )
 from rotationbench.points import ImagePoints
+from rotationbench.rotation import turn_between
 from rotationbench.sample import DragSample, Region, Regions, SampleMeta
 
 CONFIG = "instruction.json"
@@ -111,9 +112,7 @@ def pinned(pairs: Pairs, anchors: list[tuple[float, float] | None]) -> Pairs:
 
 def turn_about(anchor: tuple[float, float], source: tuple[float, float], target: tuple[float, float]) -> float:
     """Degrees, clockwise and within ±180, that turn `source` into the direction of `target` about `anchor`."""
-    (ax, ay), (sx, sy), (tx, ty) = anchor, source, target
-    angle = np.rad2deg(np.arctan2(ty - ay, tx - ax) - np.arctan2(sy - ay, sx - ax))
-    return float(-((180.0 - angle) % 360.0 - 180.0))
+    return turn_between(np.subtract(source, anchor), np.subtract(target, anchor))
 
 
 def _operations(value: Any, path: Path, problems: Problems) -> list[dict[str, Any]]:
