@@ -5,43 +5,74 @@ python run.py -m method=dragdiffusion,rotationdrag
 python run.py task=evaluate results_dir=results
 """
 
-import logging
+import signal
 import sys
-
-import diffusers
-import hydra
-import transformers
-from omegaconf import DictConfig
-from tqdm.contrib.logging import logging_redirect_tqdm
-
-from rotationbench.errors import RotationBenchError
-
-log = logging.getLogger("rotationbench")
+from types import FrameType
+from typing import NoReturn
 
 MISUSED = 2
-INTERRUPTED = 130
+BY_SIGNAL = 128
 
-statuses: list[int] = []
+stopped_by = signal.SIGINT
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def main(config: DictConfig) -> None:
-    """Run the configured task and note its exit status; in a sweep a job that failed does not end the others."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    for package in ("rotationbench", "methods", "evaluation"):
-        logging.getLogger(package).setLevel(logging.INFO)
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        with logging_redirect_tqdm():
-            statuses.append(hydra.utils.get_method(config.task._target_)(config))
-    except RotationBenchError as error:
-        log.error("%s", error)
-        statuses.append(MISUSED)
-    except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
+def stop(number: int, frame: FrameType | None) -> NoReturn:
+    """End the run as Ctrl-C does, whichever signal asks for it."""
+    global stopped_by  # noqa: PLW0603 - a signal handler has nowhere else to leave a note
+    stopped_by = signal.Signals(number)
+    raise KeyboardInterrupt
+
+
+def command_line() -> int:
+    """Run the task, or each job of a sweep; returns the worst exit status.
+
+    In a sweep a job that failed does not end the others.
+    """
+    # Imported here, so that a signal is answered in the same way while they take their seconds.
+    import logging  # noqa: PLC0415
+
+    import diffusers  # noqa: PLC0415
+    import hydra  # noqa: PLC0415
+    import transformers  # noqa: PLC0415
+    from hydra.errors import InstantiationException  # noqa: PLC0415
+    from omegaconf import DictConfig  # noqa: PLC0415
+    from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
+
+    from rotationbench.errors import RotationBenchError  # noqa: PLC0415
+
+    log = logging.getLogger("rotationbench")
+    statuses: list[int] = []
+
+    @hydra.main(version_base="1.3", config_path="conf", config_name="config")
+    def main(config: DictConfig) -> None:
+        logging.basicConfig(level=logging.WARNING, format="%(message)s")
+        for package in ("rotationbench", "methods", "evaluation"):
+            logging.getLogger(package).setLevel(logging.INFO)
+        diffusers.utils.logging.disable_progress_bar()
+        transformers.utils.logging.disable_progress_bar()
+        try:
+            with logging_redirect_tqdm():
+                statuses.append(hydra.utils.get_method(config.task._target_)(config))
+        except RotationBenchError as error:
+            log.error("%s", error)
+            statuses.append(MISUSED)
+        except InstantiationException as error:
+            # Hydra wraps what goes wrong while it builds an object; the reason is what a user can act on.
+            reason = error.__cause__ or error
+            place = "" if isinstance(reason, RotationBenchError) else "evaluator: "
+            log.error("%s%s", place, " ".join(str(reason).split()))
+            statuses.append(MISUSED)
+
+    main()
+    return max(statuses, default=0)
 
 
 if __name__ == "__main__":
-    main()
-    sys.exit(max(statuses, default=0))
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, stop)
+    try:
+        status = command_line()
+    except KeyboardInterrupt:
+        print("Interrupted. What was finished is kept; the same command goes on from here.", file=sys.stderr)
+        status = BY_SIGNAL + stopped_by
+    sys.exit(status)

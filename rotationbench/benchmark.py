@@ -96,7 +96,6 @@ def run(config: DictConfig) -> int:
         for name in tqdm(names, desc=benchmark.label, unit="edit", disable=None):
             benchmark.process(name)
     except KeyboardInterrupt:
-        log.warning("Interrupted. Finished edits are kept; the same command goes on from here.")
         write_table(benchmark.store)
         raise
     table = write_table(benchmark.store)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from tests_helpers import compose_config
 
@@ -396,3 +397,43 @@ def test_a_method_that_reads_metadata_edits_anew_when_it_changes(dataset, tmp_pa
     changed = edited_with([60, 64])
     assert changed["turn/cat1"] > before["turn/cat1"]
     assert changed["nothing/cat1"] == before["nothing/cat1"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_leave_whole_edits_a_table_and_one_line(dataset, tmp_path, number):
+    results = tmp_path / "results"
+    process = start(overrides(dataset, results, "method.max_steps=40"))
+    wait_for(lambda: len(finished(results)) >= 1, process)
+    process.send_signal(number)
+    output = process.communicate()[1]
+    assert process.returncode == 128 + number
+    assert output.count("Interrupted.") == 1 and "Traceback" not in output
+    assert len(pd.read_csv(results / "edits.csv")) == len(finished(results)) < 4
+    assert not list(results.rglob(".tmp-*"))
+
+
+def test_a_signal_during_start_up_is_answered_alike(dataset, tmp_path):
+    process = start(overrides(dataset, tmp_path / "results"))
+    time.sleep(1.0)
+    process.terminate()
+    output = process.communicate()[1]
+    assert process.returncode == 128 + signal.SIGTERM
+    assert output.count("Interrupted.") == 1 and "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("device=cuda", "device: expected"),
+        ("metrics=bogus", "metrics: expected"),
+        ("+evaluator.dift={steps: 3}", "evaluator.dift: "),
+        ("+evaluator.bogus=1", "evaluator: "),
+    ],
+)
+def test_what_goes_wrong_while_objects_are_built_is_one_line(dataset, tmp_path, setting, message):
+    if setting == "device=cuda" and torch.cuda.is_available():
+        pytest.skip("this machine has the device")
+    process = start([*overrides(dataset, tmp_path / "results", "metrics=fast"), setting])
+    output = process.communicate()[1]
+    assert process.returncode == 2, output
+    assert message in output and "Traceback" not in output
