@@ -9,8 +9,11 @@ import numpy as np
 
 from evaluation.table1.warps import transform
 from rotationbench.errors import ConfigError
+from rotationbench.settings import check_between, check_choice, check_positive
 
 METHODS = {"ransac": cv2.RANSAC, "lmeds": cv2.LMEDS}
+
+MOST_ITERATIONS = 1_000_000
 
 SMALLEST_SPREAD = 1e-3
 """Ratio of the smallest to the largest singular value that equations need to count as independent."""
@@ -36,13 +39,12 @@ class Estimator:
     confidence: float = 0.995
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ConfigError(f"estimator.method: expected one of {', '.join(METHODS)}, got {self.method!r}.")
-        if self.threshold <= 0 or self.iterations < 1 or not 0 < self.confidence < 1:
-            raise ConfigError(
-                "estimator: expected threshold > 0, iterations >= 1 and 0 < confidence < 1, got "
-                f"{self.threshold}, {self.iterations} and {self.confidence}."
-            )
+        check_choice(self, METHODS, "method", section="estimator")
+        check_positive(self, "threshold", section="estimator")
+        check_between(self, 1, MOST_ITERATIONS, "iterations", section="estimator")
+        check_between(self, 0, 1, "confidence", section="estimator")
+        if self.confidence in (0, 1):
+            raise ConfigError(f"estimator.confidence: expected more than 0 and less than 1, got {self.confidence}.")
 
 
 @dataclass(frozen=True, eq=False)

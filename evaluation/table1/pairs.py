@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from evaluation.table1.pictures import Picture
+from evaluation.table1.pictures import LARGEST_SIDE, Picture
 from evaluation.table1.warps import KINDS, SMALLEST_CROP, Crop, Warp, WarpRanges, centre_crop, draw_warp, warp_crop
 from rotationbench.errors import ConfigError, DatasetError
 from rotationbench.files import write_image, write_json
+from rotationbench.settings import check_between
+
+MOST_WARPS = 1000
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,11 @@ class Protocol:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.warps_per_image < 1:
-            raise ConfigError(f"warps_per_image: expected at least 1, got {self.warps_per_image}.")
-        if min(self.crop) < SMALLEST_CROP:
-            raise ConfigError(f"crop: expected sides of at least {SMALLEST_CROP} px, got {list(self.crop)}.")
+        check_between(self, 1, MOST_WARPS, "warps_per_image", section="")
+        if len(self.crop) != 2 or not all(SMALLEST_CROP <= side <= LARGEST_SIDE for side in self.crop):
+            raise ConfigError(
+                f"crop: expected [height, width] of {SMALLEST_CROP} to {LARGEST_SIDE} px, got {list(self.crop)}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,23 +54,22 @@ class Pair:
 
 
 def check_pictures(pictures: list[Picture], protocol: Protocol) -> None:
-    """Make sure that every picture can be read and holds a crop.
+    """Make sure that every picture can be decoded and holds a crop, one in memory at a time.
 
     Raises:
         DatasetError: naming every picture that cannot be used.
     """
-    problems = []
+    problems: list[str] = []
     for picture in pictures:
         try:
-            with Image.open(picture.path) as image:
-                width, height = image.size
-        except OSError as error:
-            problems.append(f"{picture.path}: expected a readable picture, got: {error}")
+            height, width = picture.read().shape[:2]
+        except DatasetError as error:
+            problems += error.problems
             continue
         if centre_crop((height, width), protocol.crop, protocol.ranges) is None:
             problems.append(
                 f"{picture.path}: expected a picture whose crop can be warped within the given ranges and still has a "
-                f"short side of {SMALLEST_CROP} px, got {width} × {height} px"
+                f"short side of {SMALLEST_CROP} px, got {width} × {height} px."
             )
     if problems:
         raise DatasetError(problems)

@@ -9,14 +9,16 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from rotationbench.errors import ConfigError, DatasetError
 from rotationbench.files import sha256_of_file
-from rotationbench.names import name_clashes, name_fault
+from rotationbench.names import name_clashes, name_fault, printable
+from rotationbench.pictures import PictureError, read_rgb
 
 FORMATS = ("auto", "hpatches", "pictures")
 ENDINGS = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+LARGEST_SIDE = 8192
+"""Pixels that each side of a picture has at most; a larger one is refused undecoded."""
 HPATCHES_SEQUENCES = 57
 """Illumination sequences (`i_*`) in the released HPatches archive."""
 HPATCHES_DEPTH = 2
@@ -40,16 +42,15 @@ class Picture:
     hpatches: bool = False
 
     def read(self) -> np.ndarray:
-        """The picture, uint8 `(H, W, 3)`, RGB.
+        """The picture as it is stored, uint8 `(H, W, 3)`, RGB.
 
         Raises:
-            DatasetError: when the file is no readable picture.
+            DatasetError: when the file is no whole picture, or one with sides beyond `LARGEST_SIDE`.
         """
         try:
-            with Image.open(self.path) as image:
-                return np.asarray(image.convert("RGB"))
-        except (OSError, UnidentifiedImageError) as error:
-            raise DatasetError([f"{self.path}: expected a readable picture, got: {error}"]) from error
+            return read_rgb(self.path, largest=LARGEST_SIDE, upright=False)
+        except PictureError as error:
+            raise DatasetError([str(error)]) from error
 
     @cached_property
     def digest(self) -> str:
@@ -102,7 +103,7 @@ def open_pictures(root: Path, format: str = "auto") -> list[Picture]:
         path
         for path in root.rglob("*")
         if path.suffix.lower() in ENDINGS
-        and path.is_file()
+        and not path.is_dir()
         and not any(part[0] == "." for part in path.relative_to(root).parts)
     )
     if not paths:
@@ -115,7 +116,9 @@ def open_pictures(root: Path, format: str = "auto") -> list[Picture]:
             )
     pictures = [Picture(path.relative_to(root).as_posix(), path) for path in paths]
     problems = [
-        f"{picture.path}: {fault}." for picture in pictures if (fault := name_fault(picture.file_name)) is not None
+        printable(f"{picture.path}: {fault}.")
+        for picture in pictures
+        if (fault := name_fault(picture.file_name)) is not None
     ]
     for first, second in name_clashes([picture.file_name for picture in pictures]):
         problems.append(

@@ -25,11 +25,16 @@ from evaluation.table1.warps import WarpRanges
 from rotationbench.config import DataConfig, ModelConfig, find, validated
 from rotationbench.errors import CheckpointError, ConfigError, MissingWeightsError
 from rotationbench.names import checked_name, name_clashes, shortened
+from rotationbench.settings import check_between
 
 log = logging.getLogger(__name__)
 
 REFERRED_TO = {"task", "superpoint", "superpoint_open", "keypoints", "dift"}
 """Keys of the configuration that other keys take their values from."""
+
+MOST_ON_A_SHEET = 100
+LARGEST_SEED = 2**32 - 1
+LARGEST_THRESHOLD = 1e6
 
 COLUMNS = ["feature", "picture", "kind", "repetition", "amount", "height", "width", "corner_error"]
 
@@ -89,12 +94,15 @@ class Table1Config:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        for name, lowest in (("workers", 1), ("limit", 1), ("worst", 0)):
-            value = getattr(self, name)
-            if value is not None and value < lowest:
-                raise ConfigError(f"{name}: expected at least {lowest}, got {value}.")
-        if min(self.thresholds, default=0.0) <= 0:
-            raise ConfigError(f"thresholds: expected positive numbers of pixels, got {list(self.thresholds)}.")
+        given = [name for name in ("workers", "limit") if getattr(self, name) is not None]
+        check_between(self, 1, None, *given, section="")
+        check_between(self, 0, MOST_ON_A_SHEET, "worst", section="")
+        check_between(self, 0, LARGEST_SEED, "seed", section="")
+        if not self.thresholds or not all(0 < threshold <= LARGEST_THRESHOLD for threshold in self.thresholds):
+            raise ConfigError(
+                f"thresholds: expected pixels, more than 0 and at most {LARGEST_THRESHOLD:g}, "
+                f"got {list(self.thresholds)}."
+            )
         if not self.features:
             raise ConfigError("features: expected at least one, got none; for example features=[sift].")
         for name in self.features:
@@ -192,9 +200,14 @@ def build_feature(name: str, config: Mapping[str, Any]) -> Feature:
         raise ConfigError(f"{where}._target_: expected the path of a class, got {target!r}.") from error
     if not is_dataclass(schema) or not hasattr(schema, "load"):
         raise ConfigError(f"{where}._target_: expected a dataclass with `load`, got {target}.")
-    return cast(
-        Feature, validated(schema, {key: value for key, value in config.items() if key != "_target_"}, where=where)
-    )
+    settings = {key: value for key, value in config.items() if key != "_target_"}
+    try:
+        return cast(Feature, validated(schema, settings, where=where))
+    except ConfigError as error:
+        if str(error).startswith(where):
+            raise
+        # A dataclass knows its settings, but not under which key the user finds it.
+        raise ConfigError(f"{where}.{error}") from error
 
 
 def _settings(cfg: DictConfig) -> Table1Config:

@@ -20,6 +20,9 @@ CELL = 8
 SMALLEST_CROP = 64
 """Short side in pixels below which a crop has too little content to be worth matching."""
 
+SCALINGS, ROTATIONS = (0.01, 100.0), (-180.0, 180.0)
+"""Bounds of what factors and angles may be drawn from."""
+
 BORDER = 3
 """Pixels kept between a warped crop and the picture's border: a half for odd sides, the rest for interpolation."""
 
@@ -45,12 +48,11 @@ class WarpRanges:
     translation: float = 0.25
 
     def __post_init__(self) -> None:
-        if not 0 < self.scaling[0] <= self.scaling[1]:
-            raise ConfigError(f"warps.scaling: expected 0 < smallest <= largest, got {list(self.scaling)}.")
-        if not -180 <= self.rotation[0] <= self.rotation[1] <= 180:
-            raise ConfigError(
-                f"warps.rotation: expected -180 <= smallest <= largest <= 180, got {list(self.rotation)}."
-            )
+        for name, (low, high) in (("scaling", SCALINGS), ("rotation", ROTATIONS)):
+            value = getattr(self, name)
+            if len(value) != 2 or not low <= value[0] <= value[1] <= high:
+                wanted = f"[smallest, largest] from {low:g} to {high:g}"
+                raise ConfigError(f"warps.{name}: expected {wanted}, got {list(value)}.")
         if not 0 <= self.perspective < 1:
             raise ConfigError(f"warps.perspective: expected 0 <= strength < 1, got {self.perspective}.")
         if not 0 <= self.translation < 1:

@@ -49,16 +49,15 @@ class DiftSettings:
         for name, lowest, highest in (
             ("timestep", 0, 999),
             ("up_block", 0, 3),
-            ("ensemble", 1, None),
-            ("resolution", 8, None),
-            ("batch", 1, None),
+            ("ensemble", 1, 1000),
+            ("resolution", 8, 8192),
+            ("batch", 1, 1000),
         ):
             value = getattr(self, name)
             if value is None and name == "resolution":
                 continue
-            if value < lowest or (highest is not None and value > highest):
-                bounds = f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
-                raise ConfigError(f"dift.{name}: expected {bounds}, got {value}.")
+            if not lowest <= value <= highest:
+                raise ConfigError(f"dift.{name}: expected {lowest} to {highest}, got {value}.")
 
 
 @torch.no_grad()

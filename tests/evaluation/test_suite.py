@@ -43,7 +43,7 @@ def test_settings_are_checked():
         MetricSuite("none", device="cpu", batch_size=0)
     with pytest.raises(ConfigError, match=r"evaluator\.dift: .*'timestop'"):
         MetricSuite("none", device="cpu", dift={"timestop": 1})
-    with pytest.raises(ConfigError, match=r"dift\.ensemble: expected at least 1, got 0"):
+    with pytest.raises(ConfigError, match=r"dift\.ensemble: expected 1 to 1000, got 0"):
         MetricSuite("none", device="cpu", dift={"ensemble": 0})
 
 

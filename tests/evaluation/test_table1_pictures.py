@@ -1,14 +1,16 @@
 import json
 import os
+import struct
 import threading
 import zipfile
+import zlib
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageFile
 
 from evaluation.table1.hpatches import download_hpatches
 from evaluation.table1.pairs import Protocol, check_pictures, make_pairs, reference_crop, write_pairs
@@ -165,6 +167,46 @@ def test_pictures_that_cannot_be_used_are_all_named(tmp_path):
     assert "80 × 80" in str(caught.value)
 
 
+def png_header(width: int, height: int) -> bytes:
+    """The beginning of a PNG, and its end: what a decompression bomb looks like before it is decoded."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def test_decompression_bombs_and_foreign_formats_are_refused_before_decoding(tmp_path, monkeypatch):
+    (tmp_path / "bomb.png").write_bytes(png_header(30_000, 30_000))
+    (tmp_path / "wide.png").write_bytes(png_header(20_000, 100))
+    (tmp_path / "postscript.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 300 300\n%%EndComments\n")
+    Image.new("RGB", (200, 200)).save(tmp_path / "icon.png", format="ICO")
+    (tmp_path / "nowhere.png").symlink_to(tmp_path / "absent")
+    whole = save_picture(tmp_path / "truncated.png", (300, 300)).read_bytes()
+    (tmp_path / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    names = ["bomb.png", "empty.jpg", "icon.png", "nowhere.png", "postscript.png", "truncated.png", "wide.png"]
+    decoded = []
+    load = ImageFile.ImageFile.load
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: (decoded.append(image.filename), load(image))[1])
+    with pytest.raises(DatasetError) as caught:
+        check_pictures(open_pictures(tmp_path), Protocol())
+    assert [Path(problem.split(":")[0]).name for problem in caught.value.problems] == names
+    assert all("\n" not in problem for problem in caught.value.problems)
+    assert {Path(name).name for name in decoded} == {"truncated.png"}
+
+
+def test_pictures_are_read_as_they_are_stored(tmp_path):
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (40, 30)).save(tmp_path / "turned.jpg", exif=turned)
+    assert Picture("turned", tmp_path / "turned.jpg").read().shape == (30, 40, 3)
+    deep = np.linspace(0, 65535, 1200, dtype=np.uint16).reshape(30, 40)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    np.testing.assert_allclose(Picture("deep", tmp_path / "deep.png").read()[..., 0], deep / 257, atol=0.51)
+
+
 def test_a_picture_has_its_pairs_of_each_kind(tmp_path):
     picture = Picture("p", save_picture(tmp_path / "p.png", (300, 400)))
     protocol = Protocol(warps_per_image=2)
@@ -185,7 +227,10 @@ def test_pairs_can_be_looked_at(tmp_path):
         assert Image.open(tmp_path / f"out/p/{kind}-0.png").size == (width, height)
 
 
-@pytest.mark.parametrize("change", [{"warps_per_image": 0}, {"crop": (20, 640)}])
+@pytest.mark.parametrize(
+    "change",
+    [{"warps_per_image": 0}, {"warps_per_image": 10**9}, {"crop": (20, 640)}, {"crop": (480,)}, {"crop": (10**6, 480)}],
+)
 def test_impossible_protocols_are_refused(change):
     with pytest.raises(ConfigError, match=next(iter(change))):
         Protocol(**change)

@@ -334,11 +334,44 @@ def test_features_are_loaded_before_any_is_evaluated(photos, tmp_path, monkeypat
         ("+warps.shear=1", "shear"),
         ("thresholds=[0]", "thresholds"),
         ("features=[]", "features"),
+        # Numbers that are not finite, not in range, or too many or too few.
+        ("thresholds=[nan]", r"^thresholds"),
+        ("thresholds=[1,inf]", r"^thresholds"),
+        ("thresholds=[]", r"^thresholds: "),
+        ("warps.rotation=[1]", r"^warps\.rotation: .* got \[1\.0\]"),
+        ("warps.rotation=[]", r"^warps\.rotation: "),
+        ("warps.rotation=[1,2,3]", r"^warps\.rotation: "),
+        ("warps.rotation=[nan,nan]", r"^warps\.rotation"),
+        ("warps.scaling=[1,inf]", r"^warps\.scaling"),
+        ("warps.scaling=[1]", r"^warps\.scaling: "),
+        ("warps.perspective=nan", r"^warps\.perspective"),
+        ("warps.translation=1", r"^warps\.translation: "),
+        ("crop=[480]", r"^crop: .* got \[480\]"),
+        ("crop=[]", r"^crop: "),
+        ("crop=[480,640,3]", r"^crop: "),
+        ("crop=[10000000000000000000000,640]", r"^crop"),
+        ("crop=[1000000,1000000]", r"^crop: "),
+        ("warps_per_image=1000000000", r"^warps_per_image: "),
+        ("workers=-1", r"^workers: "),
+        ("limit=0", r"^limit: "),
+        ("worst=1000000", r"^worst: "),
+        ("seed=-1", r"^seed: "),
+        ("seed=10000000000000000000000", r"^seed: "),
+        ("features.sift.max_keypoints=-1", r"^features\.sift\.max_keypoints: "),
+        ("features.sift.max_keypoints=10000000000000000000000", r"^features\.sift\.max_keypoints: "),
+        ("features.sift.max_keypoints=2147483648", r"^features\.sift\.max_keypoints: "),
+        ("features.sift.contrast_threshold=nan", r"^features\.sift\.contrast_threshold: "),
+        ("features.sift.contrast_threshold=-1", r"^features\.sift\.contrast_threshold: "),
+        ("features.sift.estimator.threshold=inf", r"^features\.sift\.estimator\.threshold: "),
+        ("+features.sift.estimator.iterations=3000000000", r"^features\.sift\.estimator\.iterations: "),
+        ("+features.sift.estimator.confidence=1", r"^features\.sift\.estimator\.confidence: "),
+        ("+features.mine=5", r"^features\.mine\._target_: "),
     ],
 )
 def test_wrong_settings_are_named(photos, tmp_path, override, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as caught:
         run(compose_config(*arguments(photos, tmp_path, "features=[sift]", override)))
+    assert "\n" not in str(caught.value)
     assert not (tmp_path / "table1").exists()
 
 
@@ -357,6 +390,31 @@ def test_the_download_is_asked_for_by_the_configuration(tmp_path, monkeypatch):
         with pytest.raises(DatasetError):
             run(compose_config(*overrides, *more))
     assert asked == [tmp_path]
+
+
+@pytest.mark.parametrize("name", ["superpoint", "superpoint_open"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("max_keypoints", -1),
+        ("max_keypoints", 10**30),
+        ("keypoint_threshold", float("nan")),
+        ("keypoint_threshold", -0.1),
+        ("nms_radius", -1),
+        ("nms_radius", 10**6),
+    ],
+)
+def test_numbers_of_superpoint_are_in_range(name, key, value):
+    target = OmegaConf.load(project_root() / f"conf/features/{name}.yaml")[name]["_target_"]
+    with pytest.raises(ConfigError, match=rf"^features\.mine\.{key}"):
+        build_feature("mine", {"_target_": target, key: value})
+
+
+def test_views_and_detectors_are_in_range():
+    target = "evaluation.table1.features.dift.Dift"
+    for settings, key in (({"views": 0}, "views"), ({"views": 361}, "views"), ({"keypoints": {"detector": "x"}}, "")):
+        with pytest.raises(ConfigError, match=rf"^features\.mine\.{key or 'keypoints.detector'}: expected"):
+            build_feature("mine", {"_target_": target, **settings})
 
 
 @pytest.mark.parametrize("settings", [{}, {"_target_": "no.such.Class"}, {"_target_": "pathlib.Path"}])

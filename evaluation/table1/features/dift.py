@@ -14,9 +14,11 @@ from evaluation.table1.features.keypoints import Keypoints, load_detector
 from rotationbench.config import build_core
 from rotationbench.diffusion import StableDiffusion
 from rotationbench.diffusion.dift import DiftSettings, dift_features, sample_features
-from rotationbench.errors import ConfigError
 from rotationbench.points import ImagePoints
 from rotationbench.rotation import turn_picture, turn_points
+from rotationbench.settings import check_between
+
+MOST_VIEWS = 360
 
 PAPER_RESOLUTION = 768
 """Side in pixels of the square that DIFT resizes pictures to for homographies."""
@@ -36,7 +38,7 @@ class Dift:
         estimator: how the homography is estimated.
 
     Raises:
-        ConfigError: when there is no view.
+        ConfigError: when there is no view, or one for less than a degree.
     """
 
     version: ClassVar[int] = 1
@@ -49,8 +51,7 @@ class Dift:
     estimator: Estimator = field(default_factory=lambda: Estimator(method="lmeds"))
 
     def __post_init__(self) -> None:
-        if self.views < 1:
-            raise ConfigError(f"views: expected at least 1, got {self.views}.")
+        check_between(self, 1, MOST_VIEWS, "views", section="")
 
     def load(self, runtime: Runtime) -> DiftExtractor:
         """The extractor, with the runtime's diffusion model."""

@@ -12,7 +12,8 @@ import numpy as np
 from evaluation.table1.features.base import Runtime
 from evaluation.table1.features.superpoint import SuperPoint
 from evaluation.table1.features.superpoint_open import SuperPointOpen
-from rotationbench.errors import ConfigError, MissingWeightsError
+from rotationbench.errors import MissingWeightsError
+from rotationbench.settings import check_choice
 
 DETECTORS = ("auto", "superpoint", "superpoint_open", "corners")
 
@@ -40,8 +41,7 @@ class Keypoints:
     superpoint_open: SuperPointOpen = field(default_factory=SuperPointOpen)
 
     def __post_init__(self) -> None:
-        if self.detector not in DETECTORS:
-            raise ConfigError(f"keypoints.detector: expected one of {', '.join(DETECTORS)}, got {self.detector!r}.")
+        check_choice(self, DETECTORS, "detector", section="keypoints")
 
 
 @dataclass(frozen=True, eq=False)

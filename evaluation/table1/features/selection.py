@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 
+MOST_KEYPOINTS = 1_000_000
+LARGEST_RADIUS = 64
+"""Pixels; a larger suppression takes minutes and leaves next to nothing."""
 BORDER = 4
 """Pixels at each of the four borders in which keypoints are artefacts of the padding, and are dropped."""
 

@@ -11,6 +11,8 @@ import torch
 
 from evaluation.table1.estimation import Estimator
 from evaluation.table1.features.base import LocalFeatures, Runtime
+from evaluation.table1.features.selection import MOST_KEYPOINTS
+from rotationbench.settings import check_between
 
 
 @dataclass
@@ -22,6 +24,9 @@ class Sift:
         contrast_threshold: contrast below which keypoints are dropped.
         root: take the square root of L1-normalised descriptors, which compares them by the Hellinger kernel.
         estimator: how the homography is estimated.
+
+    Raises:
+        ConfigError: when a value lies outside its range.
     """
 
     version: ClassVar[int] = 1
@@ -32,6 +37,10 @@ class Sift:
     contrast_threshold: float = 0.01
     root: bool = False
     estimator: Estimator = field(default_factory=Estimator)
+
+    def __post_init__(self) -> None:
+        check_between(self, 0, MOST_KEYPOINTS, "max_keypoints", section="")
+        check_between(self, 0, 1, "contrast_threshold", section="")
 
     def load(self, runtime: Runtime) -> SiftExtractor:
         """The extractor; it needs nothing from `runtime`."""

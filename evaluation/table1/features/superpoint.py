@@ -15,12 +15,13 @@ from transformers import SuperPointConfig, SuperPointForKeypointDetection
 
 from evaluation.table1.estimation import Estimator
 from evaluation.table1.features.base import LocalFeatures, Runtime
-from evaluation.table1.features.selection import select
+from evaluation.table1.features.selection import LARGEST_RADIUS, MOST_KEYPOINTS, select
 from evaluation.table1.features.weights import read_state_dict
 from rotationbench.config import find
 from rotationbench.diffusion.core import resolve_device
 from rotationbench.diffusion.loading import hash_weights
 from rotationbench.errors import MissingWeightsError
+from rotationbench.settings import check_between
 
 HUB_ID = "magic-leap-community/superpoint"
 
@@ -50,6 +51,9 @@ class SuperPoint:
         keypoint_threshold: score below which keypoints are dropped.
         nms_radius: radius of the non-maximum suppression, in pixels.
         estimator: how the homography is estimated.
+
+    Raises:
+        ConfigError: when a value lies outside its range.
     """
 
     version: ClassVar[int] = 2
@@ -61,6 +65,11 @@ class SuperPoint:
     keypoint_threshold: float = 0.005
     nms_radius: int = 4
     estimator: Estimator = field(default_factory=Estimator)
+
+    def __post_init__(self) -> None:
+        check_between(self, 0, MOST_KEYPOINTS, "max_keypoints", section="")
+        check_between(self, 0, 1, "keypoint_threshold", section="")
+        check_between(self, 0, LARGEST_RADIUS, "nms_radius", section="")
 
     def load(self, runtime: Runtime) -> SuperPointExtractor:
         """The extractor, on the runtime's device."""

@@ -21,12 +21,13 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from evaluation.table1.estimation import Estimator
 from evaluation.table1.features.base import LocalFeatures, Runtime
-from evaluation.table1.features.selection import select
+from evaluation.table1.features.selection import LARGEST_RADIUS, MOST_KEYPOINTS, select
 from evaluation.table1.features.weights import read_state_dict
 from rotationbench.config import find
 from rotationbench.diffusion.core import resolve_device
 from rotationbench.errors import MissingWeightsError
 from rotationbench.files import sha256_of_file
+from rotationbench.settings import check_between
 
 URL = "https://github.com/rpautrat/SuperPoint/raw/master/weights/superpoint_v6_from_tf.pth"
 DEFAULT_WEIGHTS = ".rotationbench-cache/superpoint_open/superpoint_v6_from_tf.pth"
@@ -50,6 +51,9 @@ class SuperPointOpen:
         keypoint_threshold: score below which keypoints are dropped.
         nms_radius: radius of the non-maximum suppression, in pixels.
         estimator: how the homography is estimated.
+
+    Raises:
+        ConfigError: when a value lies outside its range.
     """
 
     version: ClassVar[int] = 1
@@ -61,6 +65,11 @@ class SuperPointOpen:
     keypoint_threshold: float = 0.005
     nms_radius: int = 4
     estimator: Estimator = field(default_factory=Estimator)
+
+    def __post_init__(self) -> None:
+        check_between(self, 0, MOST_KEYPOINTS, "max_keypoints", section="")
+        check_between(self, 0, 1, "keypoint_threshold", section="")
+        check_between(self, 0, LARGEST_RADIUS, "nms_radius", section="")
 
     def load(self, runtime: Runtime) -> SuperPointOpenExtractor:
         """The extractor, on the runtime's device.
