@@ -22,7 +22,7 @@ from evaluation.table1.plots import draw_worst, plot_amounts, plot_rotation, sav
 from evaluation.table1.shards import earlier_features, merge, rows_of
 from evaluation.table1.tables import TABLE_THRESHOLD, accuracies, write_tables
 from evaluation.table1.warps import WarpRanges
-from rotationbench.config import DataConfig, ModelConfig, find, validated
+from rotationbench.config import DataConfig, ModelConfig, find, project_root, validated
 from rotationbench.errors import CheckpointError, ConfigError, MissingWeightsError
 from rotationbench.names import checked_name, name_clashes, shortened
 from rotationbench.settings import check_between
@@ -211,12 +211,13 @@ def build_feature(name: str, config: Mapping[str, Any]) -> Feature:
 
 
 def _settings(cfg: DictConfig) -> Table1Config:
-    """The settings of the task; one that would be without effect is an error."""
-    plain = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    """The settings of the task; one of other tasks that is not as the configuration has it is an error."""
     own = {item.name for item in fields(Table1Config)}
-    for key, value in plain.items():
-        if key not in own | REFERRED_TO and value not in (None, False):
+    others = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(project_root() / "conf" / "config.yaml")))
+    for key, value in cast(dict[str, Any], OmegaConf.to_container(cfg)).items():
+        if key not in own | REFERRED_TO and (key not in others or value != others[key]):
             raise ConfigError(f"{key}: task=table1 has no such setting, got {shortened(str(value))}.")
+    plain = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     return validated(Table1Config, {key: value for key, value in plain.items() if key in own})
 
 

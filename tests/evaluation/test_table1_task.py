@@ -265,6 +265,7 @@ def test_dollars_and_backslashes_in_names_are_shown_as_they_are(photos, tmp_path
         ("label=mine", "^label: "),
         ("metrics=full", "^metrics: "),
         ("save_latents=true", "^save_latents: "),
+        ("evaluator.dift={timestep: 5}", "^evaluator: "),
         ("+nonsense=1", "^nonsense: "),
         ("data=rotationbench", r"^data\.format: "),
         ("+data.split=real", r"^data\.split: "),
