@@ -5,6 +5,7 @@ python run.py -m method=dragdiffusion,rotationdrag
 python run.py task=evaluate results_dir=results
 """
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -34,17 +35,21 @@ def command_line() -> int:
     import diffusers  # noqa: PLC0415
     import hydra  # noqa: PLC0415
     import transformers  # noqa: PLC0415
-    from hydra.errors import InstantiationException  # noqa: PLC0415
+    from hydra.errors import HydraException, InstantiationException  # noqa: PLC0415
     from omegaconf import DictConfig  # noqa: PLC0415
+    from omegaconf.errors import OmegaConfBaseException  # noqa: PLC0415
     from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
 
     from rotationbench.errors import RotationBenchError  # noqa: PLC0415
 
     log = logging.getLogger("rotationbench")
     statuses: list[int] = []
+    composing = True
 
     @hydra.main(version_base="1.3", config_path="conf", config_name="config")
     def main(config: DictConfig) -> None:
+        nonlocal composing
+        composing = False
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         for package in ("rotationbench", "methods", "evaluation"):
             logging.getLogger(package).setLevel(logging.INFO)
@@ -60,11 +65,25 @@ def command_line() -> int:
             # Hydra wraps what goes wrong while it builds an object; the reason is what a user can act on.
             reason = error.__cause__ or error
             place = "" if isinstance(reason, RotationBenchError) else "evaluator: "
-            log.error("%s%s", place, " ".join(str(reason).split()))
+            log.error("%s%s", place, one_line(reason))
             statuses.append(MISUSED)
+        composing = True
 
-    main()
+    # Hydra would print what goes wrong in a way of its own, which differs from error to error.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if not composing:
+            raise
+        print(one_line(error), file=sys.stderr)
+        statuses.append(MISUSED)
     return max(statuses, default=0)
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error, its lines joined."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 if __name__ == "__main__":

@@ -428,6 +428,9 @@ def test_a_signal_during_start_up_is_answered_alike(dataset, tmp_path):
         ("metrics=bogus", "metrics: expected"),
         ("+evaluator.dift={steps: 3}", "evaluator.dift: "),
         ("+evaluator.bogus=1", "evaluator: "),
+        ("method=null", "string"),
+        ("model.unknown=1", "unknown"),
+        ("task=nowhere", "nowhere"),
     ],
 )
 def test_what_goes_wrong_while_objects_are_built_is_one_line(dataset, tmp_path, setting, message):
