@@ -6,14 +6,16 @@ import pytest
 
 from rotationbench.config import project_root
 from rotationbench.datasets import open_dataset
+from rotationbench.errors import DatasetError
 from tools.dataset.generate import generated_sample
 from tools.dataset.geometry import filled, painted_mask, turned, turned_mask
 from tools.dataset.in_domain import in_domain_samples
 from tools.dataset.layers import Layer, Sprite, Thing, composed
 from tools.dataset.real import photograph, real_sample
-from tools.dataset.recipes import RECIPES
+from tools.dataset.recipes import read_recipes
 
 ROOT = project_root() / "data" / "rotationbench"
+RECIPES = read_recipes()
 RECIPE = {recipe.name: recipe for recipe in RECIPES}
 
 
@@ -51,6 +53,15 @@ def test_the_in_domain_samples_are_made_again():
 def test_every_recipe_has_its_sample():
     assert {f"gen-{name}" for name in RECIPE} == {path.name for path in ROOT.glob("gen-*")}
     assert len(RECIPE) == len(RECIPES)
+
+
+def test_faulty_recipes_are_named(tmp_path):
+    path = tmp_path / "recipes.json"
+    path.write_text(json.dumps([{"name": "spoon"}, {**vars(RECIPES[0]), "colour": "red"}]))
+    with pytest.raises(DatasetError) as caught:
+        read_recipes(path)
+    assert "entry 1: expected the fields of a recipe" in str(caught.value)
+    assert "entry 2: expected the fields of a recipe" in str(caught.value) and "colour" in str(caught.value)
 
 
 def test_annotations_make_the_real_samples_again():

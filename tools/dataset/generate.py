@@ -23,7 +23,7 @@ from tools.dataset.assemblies import ASSEMBLIES
 from tools.dataset.geometry import painted_mask
 from tools.dataset.grounds import GROUNDS, TEXTURED
 from tools.dataset.layers import SHADOW_OFFSET, Layer, Sprite, Thing, composed, rotated
-from tools.dataset.recipes import RECIPES, Recipe
+from tools.dataset.recipes import Recipe, read_recipes
 
 SEED = 20240106
 SIDE = 512
@@ -248,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("data/rotationbench"), help="folder for the samples")
     parser.add_argument("--only", nargs="*", help="names of recipes; all by default")
     options = parser.parse_args(arguments)
-    for recipe in RECIPES:
+    for recipe in read_recipes():
         if not options.only or recipe.name in options.only:
             sample = generated_sample(recipe)
             write_sample(options.output / sample.name, sample)
