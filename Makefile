@@ -10,7 +10,8 @@ NUMERICAL := tests/methods tests/test_precision.py tests/test_oracles.py
 .PHONY: demo test test-numerics test-slow lint format install clean
 
 demo: install
-	$(BIN)/python run.py method=rotationdrag data.subset=quick results_dir=results/demo
+	$(BIN)/python run.py -m method=nothing,turn,dragdiffusion,rotationdrag data.subset=demo results_dir=results/demo
+	$(BIN)/python run.py task=demo results_dir=results/demo
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
