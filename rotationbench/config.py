@@ -38,6 +38,9 @@ class ModelConfig:
     single_file_config: str | None = None
     drag_steps: int | None = None
     lora_steps: int | None = None
+    latent_lr: float | None = None
+    inversion_strength: float | None = None
+    feature_index: int | None = None
     sde_steps: int | None = None
     dift: dict[str, Any] | None = None
 

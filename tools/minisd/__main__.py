@@ -11,14 +11,14 @@ import torch
 from rotationbench.errors import RotationBenchError
 from tools.minisd.autoencoder import train_autoencoder
 from tools.minisd.denoiser import fill_bank, train_denoiser
-from tools.minisd.evaluate import evaluate
+from tools.minisd.evaluate import evaluate, search_settings
 from tools.minisd.export import export
 from tools.minisd.recipe import load_recipe
 from tools.minisd.sprites import fetch, load_sprites, training_things
 from tools.minisd.start import start_run
 from tools.minisd.training import resolve_device
 
-STEPS = ("fetch", "start", "autoencoder", "latents", "denoiser", "export", "all", "evaluate")
+STEPS = ("fetch", "start", "autoencoder", "latents", "denoiser", "export", "all", "search", "evaluate")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--threads", type=int, help="CPU threads of a training")
     parser.add_argument("--minutes", type=float, help="stop a training after this time; the next call goes on")
-    parser.add_argument("--report", type=Path, default=Path("outputs/minisd/report"), help="folder of the evaluation")
+    parser.add_argument("--report", type=Path, default=Path("outputs/minisd/report"), help="folder of figures")
     return parser
 
 
@@ -45,8 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         recipe = load_recipe(options.preset, options.overrides)
         assets = fetch(options.cache)
-        if options.step == "evaluate":
-            evaluate(recipe, assets, options.checkpoint, options.report, options.device)
+        if options.step in {"search", "evaluate"}:
+            options.report.mkdir(parents=True, exist_ok=True)
+            measured = search_settings if options.step == "search" else evaluate
+            measured(recipe, assets, options.checkpoint, options.report, options.device)
             return 0
         sprites = load_sprites(assets, training_things(assets, recipe.composition.objects))
         device = resolve_device(options.device)

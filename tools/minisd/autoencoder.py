@@ -16,7 +16,7 @@ from tools.minisd.compose import ComposedPictures, to_picture
 from tools.minisd.recipe import AutoencoderRecipe, Recipe
 from tools.minisd.sheets import write_sheet
 from tools.minisd.sprites import Sprite
-from tools.minisd.training import Average, Progress, autocast, batches, learning_rate, load_state, save_state
+from tools.minisd.training import Training, autocast, batches, generator_of, load_average
 
 # Offsets between the seeds of the pictures of each purpose: no picture serves two of them.
 TRAINING_SEED, BANK_SEED, SHEET_SEED = 0, 1_000_000, 2_000_000
@@ -148,52 +148,43 @@ def train_autoencoder(
     recipe: Recipe, sprites: Sequence[Sprite], run: Path, device: torch.device, minutes: float | None = None
 ) -> Path:
     """Train, or go on training, and return the state's file; stops after `minutes` when they are given."""
-    settings, state = recipe.autoencoder, run / "autoencoder.pt"
+    settings = recipe.autoencoder
     torch.manual_seed(recipe.seed)
     model = build_autoencoder(settings, recipe.composition.side).to(device)
-    average = Average(model, settings.ema)
-    optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=1e-4)
-    parts = {"model": model, "average": average.module, "optimizer": optimizer}
-    step = load_state(state, "autoencoder", recipe, **parts)
+    training = Training(recipe, "autoencoder", model, run, minutes)
     perceptual = PerceptualLoss().to(device) if settings.perceptual_weight > 0 else None
     pictures = ComposedPictures(
         sprites,
         recipe.composition,
         recipe.seed + TRAINING_SEED,
-        (settings.steps - step) * settings.batch,
-        first=step * settings.batch,
+        max(0, settings.steps - training.step) * settings.batch,
+        first=training.step * settings.batch,
         crop=settings.crop,
     )
     cells = settings.crop // recipe.factor
-    progress = Progress("autoencoder", step, settings.steps, minutes)
     for batch, _ in batches(pictures, settings.batch, recipe.workers):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, settings.learning_rate, settings.warmup, settings.decay, settings.steps)
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+        generator = generator_of(recipe.seed, training.step)
         noise = torch.randn(len(batch), settings.latent_channels, cells, cells, generator=generator)
         with autocast(device):
             loss = autoencoder_loss(model, perceptual, batch.to(device), noise.to(device), recipe)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        average.update(model, step)
-        step += 1
-        progress.advance(loss.item())
-        if step % recipe.save_every == 0 or step == settings.steps or progress.out_of_time:
-            save_state(state, recipe, step, **parts)
-        if step % recipe.sheet_every == 0:
-            _write_reconstructions(average.module, recipe, sprites, run / "sheets" / f"autoencoder-{step:06d}.png")
-        if progress.out_of_time:
+        training.update(loss)
+        if training.step % recipe.sheet_every == 0:
+            with training.averaged():
+                _write_reconstructions(model, recipe, sprites, run / "sheets" / f"autoencoder-{training.step:06d}.png")
+        if training.ended:
             break
-    return state
+    return training.state
 
 
 def load_autoencoder(recipe: Recipe, run: Path, device: torch.device) -> AutoencoderKL:
-    """The averaged weights of a training, ready for use."""
+    """The averaged weights of a training, ready for use.
+
+    Raises:
+        CheckpointError: when nothing has been trained yet, or a model of another shape.
+    """
     model = build_autoencoder(recipe.autoencoder, recipe.composition.side)
-    load_state(run / "autoencoder.pt", "autoencoder", recipe, average=model)
-    return model.to(device).eval().requires_grad_(False)
+    load_average(run / "autoencoder.pt", "autoencoder", recipe, model)
+    return model.to(device)
 
 
 @torch.no_grad()

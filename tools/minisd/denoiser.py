@@ -24,16 +24,7 @@ from tools.minisd.recipe import DenoiserRecipe, Recipe
 from tools.minisd.sheets import write_sheet
 from tools.minisd.sprites import Sprite
 from tools.minisd.tokenizer import LENGTH, build_tokenizer
-from tools.minisd.training import (
-    Average,
-    Progress,
-    autocast,
-    batches,
-    generator_of,
-    learning_rate,
-    load_state,
-    save_state,
-)
+from tools.minisd.training import Progress, Training, autocast, batches, generator_of, load_average
 
 BANK_BATCH = 32
 
@@ -204,46 +195,28 @@ def train_denoiser(
     recipe: Recipe, sprites: Sequence[Sprite], run: Path, device: torch.device, minutes: float | None = None
 ) -> Path:
     """Train, or go on training, on the stored latents; returns the state's file; stops after `minutes` when given."""
-    settings, state, bank = recipe.denoiser, run / "denoiser.pt", open_bank(run)
+    settings, bank = recipe.denoiser, open_bank(run)
     tokenizer = run_tokenizer(recipe, sprites, run)
     torch.manual_seed(recipe.seed)
     model = build_denoiser(recipe, tokenizer).to(device, memory_format=torch.channels_last)
-    average = Average(model, settings.ema)
-    optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=1e-3, fused=True)
-    parts = {"model": model, "average": average.module, "optimizer": optimizer}
-    step = load_state(state, "denoiser", recipe, **parts)
+    training = Training(recipe, "denoiser", model, run, minutes)
     alphas = build_scheduler().alphas_cumprod
     whole = bank.latents.shape[-1]
-    progress = Progress("denoiser", step, settings.steps, minutes)
-    while step < settings.steps:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, settings.learning_rate, settings.warmup, settings.decay, settings.steps)
-        crop = settings.crop if step < settings.crop_steps else whole
-        clean, captions, noise, timesteps = draw_batch(bank, settings, recipe.seed, step, crop)
+    while not training.ended:
+        crop = settings.crop if training.step < settings.crop_steps else whole
+        clean, captions, noise, timesteps = draw_batch(bank, settings, recipe.seed, training.step, crop)
         alpha = alphas[timesteps].view(-1, 1, 1, 1)
         noisy = (alpha.sqrt() * clean + (1 - alpha).sqrt() * noise).to(device, memory_format=torch.channels_last)
         with autocast(device):
             predicted = model(noisy, timesteps.to(device), tokenize(tokenizer, captions).to(device))
         errors = (predicted.float() - noise.to(device)).square().mean((1, 2, 3))
-        loss = (errors * snr_weights(alphas[timesteps], settings.snr_gamma).to(device)).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        average.update(model, step)
-        step += 1
-        progress.advance(loss.item())
-        ends = step == settings.steps or progress.out_of_time
-        if step % recipe.save_every == 0 or ends:
-            save_state(state, recipe, step, **parts)
-        if step % recipe.sheet_every == 0:
-            captions = bank.captions[:8]
-            autoencoder = load_autoencoder(recipe, run, device)
-            pictures = sample(average.module, tokenizer, autoencoder, bank.scaling_factor, captions, seed=0)
-            write_sheet(run / "sheets" / f"denoiser-{step:06d}.png", pictures, columns=8, captions=captions)
-        if ends:
-            break
-    return state
+        training.update((errors * snr_weights(alphas[timesteps], settings.snr_gamma).to(device)).mean())
+        if training.step % recipe.sheet_every == 0:
+            captions, autoencoder = bank.captions[:8], load_autoencoder(recipe, run, device)
+            with training.averaged():
+                pictures = sample(model, tokenizer, autoencoder, bank.scaling_factor, captions, seed=0)
+            write_sheet(run / "sheets" / f"denoiser-{training.step:06d}.png", pictures, columns=8, captions=captions)
+    return training.state
 
 
 def run_tokenizer(recipe: Recipe, sprites: Sequence[Sprite], run: Path) -> CLIPTokenizer:
@@ -259,12 +232,9 @@ def load_denoiser(recipe: Recipe, tokenizer: CLIPTokenizer, run: Path) -> tuple[
     Raises:
         CheckpointError: when nothing has been trained yet.
     """
-    state = run / "denoiser.pt"
-    if not state.is_file():
-        raise CheckpointError(f"{state}: no such file; run the step `denoiser` first.")
     model = build_denoiser(recipe, tokenizer)
-    step = load_state(state, "denoiser", recipe, average=model)
-    return model.eval().requires_grad_(False), step
+    step = load_average(run / "denoiser.pt", "denoiser", recipe, model)
+    return model, step
 
 
 @torch.no_grad()

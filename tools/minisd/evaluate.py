@@ -1,30 +1,27 @@
-"""How good a checkpoint is, on objects that no training picture shows: one table, one JSON file, sample sheets."""
+"""How good a checkpoint is, on new placements of trained objects (in-domain) and on held-out objects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
+from scipy.stats import bootstrap
 from tqdm import tqdm
 
-from methods.dragdiffusion import DragDiffusion
-from methods.rotationdrag import RotationDrag
+from evaluation.suite import MetricSuite
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.dift import DiftSettings, correspond, dift_features
-from rotationbench.diffusion.lora import LoraSettings
 from rotationbench.files import write_json
-from rotationbench.method import DragMethod
-from rotationbench.points import ImagePoints
-from rotationbench.sample import DragSample
 from tools.minisd.autoencoder import PerceptualLoss
-from tools.minisd.backgrounds import KINDS, all_words
-from tools.minisd.compose import Composed, Placement, caption, compose, draw_object, random_placement
+from tools.minisd.backgrounds import KINDS
+from tools.minisd.compose import Composed, caption, compose, draw_object, random_placement
+from tools.minisd.drags import METHODS, METRICS, Editor, Setting, measure, search
 from tools.minisd.recipe import Composition, EvaluationRecipe, Recipe
+from tools.minisd.rotations import on_picture, rotation_samples
 from tools.minisd.sheets import write_sheet
 from tools.minisd.sprites import HELD_OUT, Sprite, load_sprites, read_things, training_things
 
@@ -34,37 +31,88 @@ TURN = 60.0
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `value` is None where nothing could be measured."""
+    """One line of the table.
+
+    Args:
+        name: what was measured.
+        value: a mean or a median over samples; None where nothing could be measured.
+        unit: such as `"dB"`.
+        goal: what is aimed at.
+        low, high: ends of the 95 % bootstrap interval over the samples; None where there is none.
+    """
 
     name: str
     value: float | None
     unit: str
     goal: str = ""
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        values: Sequence[float] | np.ndarray,
+        unit: str,
+        goal: str = "",
+        statistic: Callable[..., np.ndarray] = np.mean,
+    ) -> Row:
+        """The statistic of `values`, one per sample, with its interval."""
+        if len(values) < 2 or np.ptp(values) == 0:
+            return cls(name, float(statistic(values)) if len(values) else None, unit, goal)
+        interval = bootstrap(
+            (np.asarray(values),), statistic, n_resamples=2000, method="percentile", rng=np.random.default_rng(0)
+        ).confidence_interval
+        return cls(name, float(statistic(values)), unit, goal, float(interval.low), float(interval.high))
+
+
+def load_core(recipe: Recipe, checkpoint: Path, device: str) -> StableDiffusion:
+    """The checkpoint as the core, at the size that it was trained on."""
+    return StableDiffusion.from_pretrained(
+        str(checkpoint),
+        device=device,
+        dtype="fp32",
+        resolution=recipe.composition.side,
+        num_inference_steps=recipe.evaluation.inference_steps,
+    )
+
+
+def metric_suite(settings: EvaluationRecipe) -> MetricSuite:
+    """The metrics of drags, by the recipe's features."""
+    dift = {"timestep": settings.dift_timestep, "up_block": settings.dift_block, "ensemble": settings.ensemble}
+    return MetricSuite(METRICS, dift=dift | {"resolution": settings.dift_resolution})
+
+
+def search_settings(recipe: Recipe, assets: Path, checkpoint: Path, report: Path, device: str) -> Setting:
+    """Search the drags' settings on in-domain samples that serve nothing else, and print the best."""
+    sprites = load_sprites(assets, training_things(assets, recipe.composition.objects))
+    seed = (recipe.seed + EVALUATION_SEED, 3)
+    samples = rotation_samples(sprites, recipe.composition, recipe.evaluation.search, seed)
+    best = search(load_core(recipe, checkpoint, device), samples, metric_suite(recipe.evaluation), report)
+    print(best)
+    return best
 
 
 def evaluate(recipe: Recipe, assets: Path, checkpoint: Path, report: Path, device: str) -> list[Row]:
     """Measure the checkpoint, write `report/table.md`, `report/figures.json` and the sheets, and print the table."""
     settings = recipe.evaluation
-    sprites = load_sprites(assets, read_things(HELD_OUT))
-    core = StableDiffusion.from_pretrained(
-        str(checkpoint),
-        device=device,
-        dtype="fp32",
-        resolution=recipe.composition.side,
-        num_inference_steps=settings.inference_steps,
-    )
+    worlds = {
+        "in-domain": load_sprites(assets, training_things(assets, recipe.composition.objects)),
+        "held-out": load_sprites(assets, read_things(HELD_OUT)),
+    }
+    core = load_core(recipe, checkpoint, device)
     seeds = [(recipe.seed + EVALUATION_SEED, index) for index in range(settings.compositions)]
-    compositions = [compose(sprites, recipe.composition, seed) for seed in seeds]
-    rows = [
-        *autoencoder_rows(core, compositions),
-        *inversion_rows(core, compositions[: settings.inversions], settings, report),
-        *correspondence_rows(core, sprites, recipe),
-        *dragging_rows(core, sprites, recipe, report),
-    ]
+    rows: list[Row] = []
+    for world, sprites in worlds.items():
+        compositions = [compose(sprites, recipe.composition, seed) for seed in seeds]
+        rows += autoencoder_rows(core, compositions, world)
+        rows += inversion_rows(core, compositions[: settings.inversions], report, world)
+        rows += correspondence_rows(core, sprites, recipe, world)
+    rows += dragging_rows(core, worlds, recipe, report)
     if settings.samples:
         names = [thing.name for thing in training_things(assets, recipe.composition.objects)]
-        _write_samples(checkpoint, core.device, names, settings, report / "samples.png")
-    write_json(report / "figures.json", [vars(row) for row in rows])
+        _write_samples(checkpoint, core.device, names, recipe, report / "samples.png")
+    write_json(report / "figures.json", [asdict(row) for row in rows])
     table = as_table(rows)
     (report / "table.md").write_text(table, encoding="utf-8")
     print(table)
@@ -76,6 +124,8 @@ def as_table(rows: Sequence[Row]) -> str:
     lines = ["| what | measured | goal |", "| --- | --- | --- |"]
     for row in rows:
         value = "not measured" if row.value is None else f"{row.value:.3g} {row.unit}".strip()
+        if row.low is not None and row.high is not None:
+            value += f" ({row.low:.3g} to {row.high:.3g})"
         lines.append(f"| {row.name} | {value} | {row.goal} |")
     return "\n".join(lines) + "\n"
 
@@ -89,30 +139,28 @@ def psnr(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def autoencoder_rows(core: StableDiffusion, compositions: Sequence[Composed]) -> list[Row]:
+def autoencoder_rows(core: StableDiffusion, compositions: Sequence[Composed], world: str) -> list[Row]:
     """What the way through the posterior mean and back costs."""
     perceptual = PerceptualLoss().to(core.device)
     ratios, distances = [], []
-    for composed in tqdm(compositions, desc="autoencoder"):
+    for composed in tqdm(compositions, desc=f"autoencoder, {world}"):
         image = core.image_tensor(composed.picture)
         decoded = core.decode(core.encode(image))
         ratios.append(psnr(decoded, image / 2 + 0.5).item())
         distances.append(perceptual(decoded * 2 - 1, image).item())
     count = len(compositions)
     return [
-        Row(f"Autoencoder, {count} held-out pictures: PSNR", float(np.mean(ratios)), "dB", "≥ 27"),
-        Row(f"Autoencoder, {count} held-out pictures: ST-LPIPS", float(np.mean(distances)), "", "≤ 0.05"),
+        Row.of(f"Autoencoder, {count} {world} pictures: PSNR", ratios, "dB", "≥ 27"),
+        Row.of(f"Autoencoder, {count} {world} pictures: ST-LPIPS", distances, "", "≤ 0.05"),
     ]
 
 
 @torch.no_grad()
-def inversion_rows(
-    core: StableDiffusion, compositions: Sequence[Composed], settings: EvaluationRecipe, report: Path
-) -> list[Row]:
+def inversion_rows(core: StableDiffusion, compositions: Sequence[Composed], report: Path, world: str) -> list[Row]:
     """Inversion and sampling back without a drag, compared with the autoencoder's own reconstruction."""
-    steps = core.actual_steps(settings.strength)
+    steps = core.actual_steps(Setting.of_model().inversion_strength)
     ratios, pictures = [], []
-    for composed in tqdm(compositions, desc="inversion"):
+    for composed in tqdm(compositions, desc=f"inversion, {world}"):
         image, context = core.image_tensor(composed.picture), core.embed(composed.caption)
         inverted = core.invert_image(image, composed.caption, steps)
         sampled = core.decode(core.sample_back(inverted, inverted, context, steps))
@@ -120,9 +168,12 @@ def inversion_rows(
         ratios.append(psnr(sampled, reference).item())
         pictures.append([composed.picture, _to_uint8(reference), _to_uint8(sampled)])
     shown = pictures[:12]
-    write_sheet(report / "inversion.png", [row[kind] for kind in range(3) for row in shown], columns=len(shown))
-    name = f"Inversion of {steps} of {core.num_inference_steps} steps and back, no LoRA: PSNR to the reconstruction"
-    return [Row(name, float(np.mean(ratios)), "dB", "≥ 24")]
+    write_sheet(
+        report / f"inversion-{world}.png", [row[kind] for kind in range(3) for row in shown], columns=len(shown)
+    )
+    way = f"Inversion of {steps} of {core.num_inference_steps} steps and back, no LoRA"
+    name = f"{way}, {len(compositions)} {world} pictures: PSNR to the reconstruction"
+    return [Row.of(name, ratios, "dB", "≥ 24")]
 
 
 # --- correspondence -------------------------------------------------------------------------------------------------
@@ -145,27 +196,21 @@ def points_on(rng: np.random.Generator, sprite: Sprite, count: int) -> np.ndarra
     return np.column_stack([columns[chosen], rows[chosen]]).astype(np.float64)
 
 
-def _mapped(points: np.ndarray, placement: Placement, sprite: Sprite) -> ImagePoints:
-    """Points `(N, 2)` of the sprite where `placement` puts them in the picture."""
-    matrix = placement.matrix(sprite.rgba.shape[0])
-    return ImagePoints(points @ matrix[:, :2].T + matrix[:, 2])
-
-
-def correspondence_rows(core: StableDiffusion, sprites: Sequence[Sprite], recipe: Recipe) -> list[Row]:
+def correspondence_rows(core: StableDiffusion, sprites: Sequence[Sprite], recipe: Recipe, world: str) -> list[Row]:
     """PCK@0.1 of diffusion features between two pictures of an object: share within 0.1 × the object's side."""
     settings = recipe.evaluation
     dift = DiftSettings(timestep=settings.dift_timestep, up_block=settings.dift_block, ensemble=settings.ensemble)
     found: dict[str, list[float]] = {"upright": [], "turned": [], "chance": []}
-    for index in tqdm(range(settings.pairs), desc="correspondence"):
+    for index in tqdm(range(settings.pairs), desc=f"correspondence, {world}"):
         rng = np.random.default_rng((recipe.seed + EVALUATION_SEED, 1, index))
         sprite = sprites[index % len(sprites)]
         first = place_on(rng, sprite, recipe.composition, angle=0.0)
         points = points_on(rng, sprite, 8)
-        sources = _mapped(points, first.placement, sprite)
+        sources = on_picture(points, first.placement, sprite)
         features = dift_features(core, first.picture, dift)
         for name, angle in (("upright", 0.0), ("turned", TURN)):
             second = place_on(rng, sprite, recipe.composition, angle)
-            targets = _mapped(points, second.placement, sprite)
+            targets = on_picture(points, second.placement, sprite)
             matched = correspond(features, dift_features(core, second.picture, dift), sources, first.picture.shape[:2])
             radius = 0.1 * second.placement.side
             found[name].extend(np.linalg.norm(matched.xy - targets.xy, axis=1) <= radius)
@@ -173,7 +218,7 @@ def correspondence_rows(core: StableDiffusion, sprites: Sequence[Sprite], recipe
                 y, x = np.mgrid[: recipe.composition.side, : recipe.composition.side]
                 found["chance"].extend(np.mean(np.hypot(x - px, y - py) <= radius) for px, py in targets.xy)
     chance = float(np.mean(found["chance"]))
-    title = f"PCK@0.1, {settings.pairs} pairs of held-out objects"
+    title = f"PCK@0.1, {settings.pairs} pairs of {world} objects"
     return [
         Row(f"{title}, other place and background", float(np.mean(found["upright"])), "", f"≥ {3 * chance:.3f}"),
         Row(f"{title}, one of them turned by {TURN:.0f}°", float(np.mean(found["turned"])), "", "clearly lower"),
@@ -184,87 +229,50 @@ def correspondence_rows(core: StableDiffusion, sprites: Sequence[Sprite], recipe
 # --- dragging -------------------------------------------------------------------------------------------------------
 
 
-def rotation_sample(rng: np.random.Generator, sprite: Sprite, settings: Composition) -> DragSample:
-    """A wanted turn of 20° to 60° about the object's centre, with the handle that is farthest out, and its result."""
-    angle = float(rng.uniform(20, 60) * rng.choice([-1, 1]))
-    background, words = KINDS["gradient"](rng, settings.side)
-    side = settings.side * 0.6
-    before = Placement((settings.side / 2, settings.side / 2), side, 0.0)
-    after = replace(before, angle=angle)
-    rows, columns = np.nonzero(sprite.rgba[..., 3] > 0.9)
-    outline = np.column_stack([columns, rows]).astype(np.float64)
-    middle = (sprite.rgba.shape[0] - 1) / 2
-    distance = np.linalg.norm(outline - middle, axis=1)
-    handle = outline[np.argmin(np.abs(distance - 0.85 * distance.max()))][None]
-    black, covered = np.zeros((settings.side, settings.side, 3), np.float32), []
-    silhouette = Sprite(sprite.thing, np.repeat(sprite.rgba[..., 3:], 4, axis=2))
-    for placement in (before, after):
-        covered.append(draw_object(black, silhouette, placement)[..., 0] > 64)
-    mask = cv2.dilate((covered[0] | covered[1]).astype(np.uint8), np.ones((7, 7), np.uint8)).astype(bool)
-    pivot = [before.centre]
-    return DragSample(
-        name=f"{sprite.thing.codepoint}-{angle:+.0f}",
-        image=draw_object(background, sprite, before),
-        prompt=caption(sprite.thing.name, words),
-        sources=ImagePoints(np.vstack([_mapped(handle, before, sprite).xy, pivot])),
-        targets=ImagePoints(np.vstack([_mapped(handle, after, sprite).xy, pivot])),
-        mask=mask,
-        target=draw_object(background, sprite, after),
-    )
-
-
-def dragging_rows(core: StableDiffusion, sprites: Sequence[Sprite], recipe: Recipe, report: Path) -> list[Row]:
-    """Mean distance of the handles to their targets after each method, and when nothing is edited."""
+def dragging_rows(
+    core: StableDiffusion, worlds: Mapping[str, Sequence[Sprite]], recipe: Recipe, report: Path
+) -> list[Row]:
+    """How far from wanted turns and targets each method's edits are, and the source and the exact result."""
     settings = recipe.evaluation
-    lora = LoraSettings(steps=settings.lora_steps) if settings.lora_steps else None
-    methods: dict[str, DragMethod] = {
-        "DragDiffusion": DragDiffusion(max_steps=settings.drag_steps, lora=lora),
-        "RotationDrag": RotationDrag(max_steps=settings.drag_steps, lora=lora),
+    rows: list[Row] = []
+    suite = metric_suite(settings)
+    setting = Setting.of_model()
+    editors: dict[str, Editor] = {
+        "nothing edited": lambda sample: sample.image,
+        **{name: setting.editor(core, name) for name in METHODS},
+        "exact result": lambda sample: sample.image if sample.target is None else sample.target,
     }
-    editors: dict[str, Callable[[DragSample], np.ndarray]] = {"nothing edited": lambda sample: sample.image}
-    for name, method in methods.items():
-        editors[name] = lambda sample, method=method: _to_uint8(method.edit(core, sample).edited)
-    editors["exact result"] = lambda sample: sample.target if sample.target is not None else sample.image
-    distances: dict[str, list[float]] = {name: [] for name in editors}
-    columns = []
-    for index in tqdm(range(settings.drags), desc="dragging"):
-        rng = np.random.default_rng((recipe.seed + EVALUATION_SEED, 2, index))
-        sample = rotation_sample(rng, sprites[int(rng.integers(len(sprites)))], recipe.composition)
-        column = []
+    for world, sprites in worlds.items():
+        if not settings.drags:
+            break
+        samples = rotation_samples(sprites, recipe.composition, settings.drags, (recipe.seed + EVALUATION_SEED, 2))
+        pictures = []
         for name, edit in editors.items():
-            edited = edit(sample)
-            column.append(edited)
-            distances[name].append(handle_distance(core, sample, edited, settings))
-        columns.append(column)
-    if columns:
-        pictures = [column[kind] for kind in range(len(editors)) for column in columns[:12]]
-        write_sheet(report / "dragging.png", pictures, columns=min(12, len(columns)))
-    title = f"Mean distance of {settings.drags} handles to their targets"
-    return [Row(f"{title}, {name}", float(np.mean(values)), "px") for name, values in distances.items() if values]
-
-
-def handle_distance(core: StableDiffusion, sample: DragSample, edited: np.ndarray, settings: EvaluationRecipe) -> float:
-    """Distance in pixels between the targets and the places in `edited` that look most like the handles did."""
-    dift = DiftSettings(timestep=settings.dift_timestep, up_block=settings.dift_block, ensemble=settings.ensemble)
-    dragged = ~sample.is_pivot
-    before, after = (dift_features(core, picture, dift) for picture in (sample.image, edited))
-    found = correspond(before, after, sample.sources[dragged], sample.size)
-    return float(np.linalg.norm(found.xy - sample.targets[dragged].xy, axis=1).mean())
+            drags = measure(core, samples, edit, suite, f"{world}, {name}")
+            pictures.extend(drags.edits[:12])
+            title = f"{settings.drags} drags, {world}, {name}"
+            rows.append(Row.of(f"{title}: MD", drags.known("mean_distance"), "px"))
+            errors = 100 * drags.relative_errors()
+            rows.append(Row.of(f"{title}: median error of the turn", errors, "% of the turn", statistic=np.median))
+        write_sheet(report / f"dragging-{world}.png", pictures, columns=min(12, len(samples)))
+    return rows
 
 
 # --- samples --------------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
-def _write_samples(
-    checkpoint: Path, device: torch.device, names: Sequence[str], settings: EvaluationRecipe, path: Path
-) -> None:
-    """A sheet of text-to-picture samples by the diffusers pipeline, each over its prompt."""
+def _write_samples(checkpoint: Path, device: torch.device, names: Sequence[str], recipe: Recipe, path: Path) -> None:
+    """A sheet of text-to-picture samples by the diffusers pipeline, of objects and grounds that were trained on."""
+    settings = recipe.evaluation
     pipeline = StableDiffusionPipeline.from_pretrained(checkpoint, local_files_only=True).to(device)
     pipeline.set_progress_bar_config(disable=True)
     rng = np.random.default_rng(EVALUATION_SEED)
-    words = [word for word in all_words() if "photograph" not in word]
-    prompts = [caption(names[index % len(names)], words[rng.integers(len(words))]) for index in range(settings.samples)]
+    grounds = [kind for kind, weight in recipe.composition.backgrounds.items() if weight > 0]
+    prompts = []
+    for index in range(settings.samples):
+        _, words = KINDS[grounds[rng.integers(len(grounds))]](rng, recipe.composition.side)
+        prompts.append(caption(names[index % len(names)], words))
     pictures: list[np.ndarray] = []
     generator = torch.Generator().manual_seed(0)
     for first in range(0, len(prompts), 8):

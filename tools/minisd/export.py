@@ -20,10 +20,18 @@ from tools.minisd.sprites import PACKAGE, VERSION, Sprite
 README = """# MiniSD
 
 A small text-to-picture model in the layout of Stable Diffusion 1.5, for demonstrations and tests without a network
-or a GPU: {side}² pictures, trained on {objects} kinds of objects on simple backgrounds. It is no use beyond that.
+or a GPU. It is no use beyond that.
 
-Made by `python -m tools.minisd` with the settings in `recipe.json`; the denoiser took {steps} steps. `docs/minisd.md`
-says how, and how good it is.
+## What it can draw
+
+Its world is {side}² pictures of one object on a ground of these kinds: {grounds}. The objects are: {objects}.
+They are {scale} of the picture's side large and turn by up to {degrees}°. Everything else is foreign to it: held-out
+objects and photographs can be reconstructed and inverted, but not drawn.
+
+## How it was made
+
+By `python -m tools.minisd` with the settings in `recipe.json`; the denoiser took {steps} steps of {batch} pictures
+{since}. `docs/minisd.md` says how, and how good it is.
 
 The weights are published under this repository's licence. They were trained on composed pictures of the emoji in the
 npm package `{package}` {version} (Microsoft's Fluent Emoji, MIT licence, © Microsoft Corporation) on procedural
@@ -65,8 +73,13 @@ def export(recipe: Recipe, sprites: Sequence[Sprite], run: Path, folder: Path) -
         (complete / "README.md").write_text(
             README.format(
                 side=recipe.composition.side,
-                objects=len(sprites),
+                grounds=", ".join(kind for kind, weight in recipe.composition.backgrounds.items() if weight > 0),
+                objects=", ".join(sorted(sprite.thing.name for sprite in sprites)),
+                scale=" to ".join(f"{scale:.0%}" for scale in recipe.composition.scale),
+                degrees=round(recipe.composition.turned_degrees),
                 steps=steps,
+                batch=recipe.denoiser.batch,
+                since="from the weights of an earlier checkpoint" if (run / "tokenizer").is_dir() else "from scratch",
                 package=PACKAGE,
                 version=VERSION,
             ),

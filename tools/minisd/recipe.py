@@ -105,14 +105,13 @@ class EvaluationRecipe:
         compositions: pictures for the autoencoder.
         inversions: pictures that are inverted.
         pairs: pairs of pictures for correspondence.
-        drags: rotations that are dragged.
+        drags: rotations that are dragged, in-domain and held-out each.
+        search: rotations on which settings are compared.
         samples: text-to-picture samples; 0 writes no sheet.
         inference_steps: S, DDIM steps from pure noise to the picture.
-        strength: inversion strength.
-        drag_steps: step limit of the drag methods.
-        lora_steps: LoRA steps of the drag methods; 0 drags without one.
         dift_timestep: noise level at which features are read.
         dift_block: up block, counted from 0, whose features are read.
+        dift_resolution: side in pixels at which features for mean distances are read.
         ensemble: noise draws that features are averaged over.
         guidance: guidance scale of the samples.
     """
@@ -120,14 +119,13 @@ class EvaluationRecipe:
     compositions: int = 200
     inversions: int = 48
     pairs: int = 200
-    drags: int = 12
+    drags: int = 24
+    search: int = 8
     samples: int = 64
     inference_steps: int = 20
-    strength: float = 0.75
-    drag_steps: int = 40
-    lora_steps: int = 20
     dift_timestep: int = 261
     dift_block: int = 2
+    dift_resolution: int = 256
     ensemble: int = 2
     guidance: float = 3.0
 
@@ -178,9 +176,11 @@ def load_recipe(preset: str, overrides: Sequence[str] = ()) -> Recipe:
         names = ", ".join(sorted(file.stem for file in PRESETS.glob("*.yaml")))
         raise ConfigError(f"{path}: no such preset. Expected one of {names}, or the path of a YAML file.")
     try:
-        merged = OmegaConf.merge(
-            OmegaConf.structured(Recipe), OmegaConf.load(path), OmegaConf.from_dotlist([*overrides])
-        )
+        defaults, preset = OmegaConf.structured(Recipe), OmegaConf.load(path)
+        if OmegaConf.select(preset, "composition.backgrounds") is not None:
+            # Backgrounds that a preset does not name do not occur in it.
+            defaults.composition.backgrounds = {}
+        merged = OmegaConf.merge(defaults, preset, OmegaConf.from_dotlist([*overrides]))
         recipe = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{path}: {error}") from error

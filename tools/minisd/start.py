@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -12,7 +11,7 @@ from rotationbench.errors import CheckpointError
 from tools.minisd.autoencoder import build_autoencoder
 from tools.minisd.denoiser import build_denoiser
 from tools.minisd.recipe import Recipe
-from tools.minisd.training import Average, save_state
+from tools.minisd.training import Training
 
 
 def start_run(recipe: Recipe, checkpoint: Path, run: Path) -> None:
@@ -21,8 +20,7 @@ def start_run(recipe: Recipe, checkpoint: Path, run: Path) -> None:
     Raises:
         CheckpointError: the run has states already, or the checkpoint's parts are not of the recipe's shape.
     """
-    states = run / "autoencoder.pt", run / "denoiser.pt"
-    for state in states:
+    for state in (run / "autoencoder.pt", run / "denoiser.pt"):
         if state.exists():
             raise CheckpointError(f"{state}: the run has a state already; expected a new folder to start in.")
     tokenizer = CLIPTokenizer.from_pretrained(checkpoint / "tokenizer", local_files_only=True)
@@ -39,10 +37,6 @@ def start_run(recipe: Recipe, checkpoint: Path, run: Path) -> None:
             module.load_state_dict(theirs.float().state_dict())
         except RuntimeError as error:
             raise CheckpointError(f"{checkpoint / name}: is not of the recipe's shape: {error}") from error
-    run.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(run / "tokenizer")
-    for state, module, settings in zip(
-        states, (autoencoder, denoiser), (recipe.autoencoder, recipe.denoiser), strict=True
-    ):
-        optimizer = torch.optim.AdamW(module.parameters(), settings.learning_rate)
-        save_state(state, recipe, 0, model=module, average=Average(module, settings.ema).module, optimizer=optimizer)
+    for part, module in (("autoencoder", autoencoder), ("denoiser", denoiser)):
+        Training(recipe, part, module, run).save()
