@@ -22,16 +22,19 @@ README = """# MiniSD
 A small text-to-picture model in the layout of Stable Diffusion 1.5, for demonstrations and tests without a network
 or a GPU. It is no use beyond that.
 
-## What it can draw
+## What it was trained on
 
-Its world is {side}² pictures of one object on a ground of these kinds: {grounds}. The objects are: {objects}.
-They are {scale} of the picture's side large and turn by up to {degrees}°. Everything else is foreign to it: held-out
-objects and photographs can be reconstructed and inverted, but not drawn.
+{side}² pictures of one object on a ground of these kinds: {grounds}. Objects are {scale} of the picture's side large
+and turn by up to {degrees}°. They are:
+
+{objects}.
+
+Everything else is foreign to it. How far it has learnt to draw and to drag these, `docs/minisd.md` says.
 
 ## How it was made
 
 By `python -m tools.minisd` with the settings in `recipe.json`; the denoiser took {steps} steps of {batch} pictures
-{since}. `docs/minisd.md` says how, and how good it is.
+{since}.
 
 The weights are published under this repository's licence. They were trained on composed pictures of the emoji in the
 npm package `{package}` {version} (Microsoft's Fluent Emoji, MIT licence, © Microsoft Corporation) on procedural
