@@ -1,23 +1,28 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from edits_on_disk import save_edit
+from tests_helpers import GOLDEN, compose_config, evaluations, recorded_evaluations
 
-from benchmarks.cost import ROWS, columns, configuration, inverted_anew, markdown, matrix_rate, measure, parse, summary
+from benchmarks.cost import VARIANTS, configuration, costs, inverted_anew, matrix_rate, measure, parse, speed
 from methods.rotationdrag import RotationDrag
-from rotationbench.config import build_method, project_root
+from rotationbench.config import build_method
 from rotationbench.diffusion.cost import PhaseCost
+from rotationbench.errors import ResultsError
+from rotationbench.results import ResultStore
 
-TINY = str(project_root() / "tests" / "golden" / "tinyA")
-DATA = str(project_root() / "tests" / "golden" / "cases")
-
-
-def options(*extra: str):
-    fixed = ["--model", TINY, "--data", DATA, "--samples", "cat", "--metrics", "none", "--device", "cpu"]
-    budgets = ["--size", "64", "--steps", "10", "--drag-steps", "3", "--lora-steps", "2", "--sde-steps", "6"]
-    return parse([*fixed, *budgets, *extra])[0]
+SMALL = (
+    "model=local",
+    f"model.pretrained={GOLDEN / 'tinyA'}",
+    "data=folder",
+    f"data.root={GOLDEN / 'cases'}",
+    "samples=[cat]",
+    "device=cpu",
+    "model.num_inference_steps=10",
+    "method.lora.steps=2",
+)
 
 
 @pytest.mark.parametrize("case", ["cat", "rocket"])
@@ -27,81 +32,68 @@ def test_inverted_anew_costs_what_the_released_program_costs(golden_core, golden
     method = RotationDrag(max_steps=recorded["n_pix_step"], latent_lr=recorded["lr"], lam=recorded["lam"], lora=None)
     with inverted_anew():
         result = method.edit(core, golden_sample(case, axis=expected["axis"] if case == "rocket" else None))
-    sums = columns(core.cost.phases)
-    assert sums["unet_calls"] == expected["unet_calls"]
-    assert sums["unet_images"] == expected["unet_images"]
+    assert evaluations(core)[:2] == recorded_evaluations(expected)[:2]
     np.testing.assert_array_equal(result.trace["trajectory"].numpy(), expected["trajectory"])
 
 
-@pytest.mark.parametrize("name", list(ROWS))
-def test_every_row_is_a_method_with_the_budgets_asked_for(name):
-    method = build_method(configuration(ROWS[name], options())["method"])
-    assert method.lora.steps == 2
-    assert getattr(method, "max_steps", 3) == 3
-    assert getattr(method, "steps", 6) == 6
-    if name.startswith("rotationdrag"):
-        assert method.rotation_bank == (3.0 if name == "rotationdrag-bank" else None)
+@pytest.mark.parametrize("label", list(VARIANTS))
+def test_every_row_is_a_method(label):
+    method = build_method(configuration(VARIANTS[label].settings).method)
+    if label.startswith("rotationdrag"):
+        assert method.rotation_bank == (3.0 if label == "rotationdrag-bank" else None)
 
 
-def test_no_lora_steps_are_no_lora():
-    chosen = options("--lora-steps", "0")
-    assert build_method(configuration(ROWS["freedrag"], chosen)["method"]).lora is None
-
-
-def test_a_row_is_measured_by_phase():
-    (found,) = measure("dragdiffusion", options())
+def test_a_row_is_measured_by_phase(tmp_path):
+    measure("dragdiffusion", (*SMALL, "method.max_steps=3"), tmp_path)
+    edit = ResultStore(tmp_path).read("dragdiffusion", "cat")
     # Two training steps; eight inversion steps; the untouched latent and three steps; eight steps back.
-    assert found["unet_calls_lora"] == 2
-    assert found["unet_calls_inversion"] == 8
-    assert found["unet_calls_drag"] == 4
-    assert found["unet_calls_sampling"] == 8
-    assert found["unet_calls"] == 22
-    assert found["unet_images"] == 2 * 4 + 8 + 4 + 16
-    assert (found["height"], found["width"], found["drag_steps"]) == (64, 64, 3)
-    assert found["seconds"] == pytest.approx(
-        sum(found[f"seconds_{phase}"] for phase in ("lora", "inversion", "drag", "sampling"))
-    )
-    assert found["peak_memory_mb"] > 0
+    assert edit.record["phase_unet_calls"] == {"lora": 2, "inversion": 8, "drag": 4, "sampling": 8}
+    assert edit.record["unet_images"] == 8 + 4 + 16
+    table = costs(ResultStore(tmp_path), ["dragdiffusion"])
+    assert table.loc["dragdiffusion", "evaluations, lora"] == 2
+    assert table.loc["dragdiffusion", "evaluations"] == 20
+    assert table.loc["dragdiffusion", "peak MiB"] > 0
 
 
-def edits() -> pd.DataFrame:
-    def row(name, sample, lora, drag, memory):
-        phases = {
-            "lora": PhaseCost(1.0, lora, 4 * lora),
-            "drag": PhaseCost(2.0, drag, drag),
-            "metrics": PhaseCost(9.0, 5, 5),
-        }
-        return {"row": name, "sample": sample, "drag_steps": drag, "peak_memory_mb": memory, **columns(phases)}
+def test_a_failed_edit_ends_the_measurement(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("out of memory")
 
-    return pd.DataFrame(
-        [
-            row("dragdiffusion", "a", 10, 20, 100.0),
-            row("dragdiffusion", "b", 10, 40, 300.0),
-            row("rotationdrag-exact", "a", 10, 60, 200.0),
-        ]
-    )
+    monkeypatch.setattr("methods.dragdiffusion.DragDiffusion.edit", fail)
+    with pytest.raises(ResultsError, match="dragdiffusion"):
+        measure("dragdiffusion", SMALL, tmp_path)
 
 
-def test_the_summary_compares_evaluations_without_lora_and_metrics():
-    table = summary(edits())
-    assert table.loc["dragdiffusion", "unet_calls"] == 40
-    assert table.loc["dragdiffusion", "seconds"] == 3.0
-    assert table.loc["dragdiffusion", "peak_memory_mb"] == 300.0
-    assert table.loc["rotationdrag-exact", "relative"] == pytest.approx(2.0)
+def test_costs_compare_evaluations_without_the_lora(tmp_path):
+    def phases(calls: int) -> dict[str, PhaseCost]:
+        return {"lora": PhaseCost(1.0, 10, 40), "drag": PhaseCost(2.0, calls, calls)}
+
+    save_edit(tmp_path, "dragdiffusion", "a", phases=phases(20), peak_memory_mb=100.0)
+    save_edit(tmp_path, "dragdiffusion", "b", phases=phases(40), peak_memory_mb=300.0)
+    save_edit(tmp_path, "rotationdrag-exact", "a", phases=phases(60) | {"bank": PhaseCost(1.0, 5, 5)})
+    table = costs(ResultStore(tmp_path), ["rotationdrag-exact", "dragdiffusion"])
+    assert list(table.index) == ["rotationdrag-exact", "dragdiffusion"]
+    assert table.loc["dragdiffusion", "evaluations"] == 30
+    assert table.loc["dragdiffusion", "s per edit"] == 3.0
+    assert table.loc["dragdiffusion", "peak MiB"] == 300.0
+    assert table.loc["dragdiffusion", "evaluations, bank"] == 0
+    assert table.loc["rotationdrag-exact", "× dragdiffusion"] == pytest.approx(65 / 30)
 
 
-def test_the_table_has_a_line_per_row_and_as_many_cells_in_each():
-    lines = markdown(summary(edits())).strip().splitlines()
-    assert len(lines) == 4
-    assert len({line.count("|") for line in lines}) == 1
-    assert lines[2].startswith("| DragDiffusion | 30 |")
-
-
-def test_a_matrix_rate_is_measured():
+def test_a_matrix_rate_is_measured_and_bounds_the_time_of_full_size_evaluations(tmp_path):
     assert 0 < matrix_rate(torch.device("cpu"), torch.float32, side=512, repeats=2) < 1000
+    save_edit(tmp_path, "freedrag", "a")
+    table = costs(ResultStore(tmp_path), ["freedrag"])
+    assert "at least: freedrag" in speed(compose_config("model=sd15", "device=cpu"), table)
+    assert "at least" not in speed(compose_config("model=mini", "device=cpu"), table)
+
+
+def test_what_is_no_option_is_a_setting():
+    given = parse(["--rows", "freedrag,sde_drag", "model=sd15", "limit=4"])
+    assert (given.rows, given.settings) == (["freedrag", "sde_drag"], ["model=sd15", "limit=4"])
 
 
 def test_an_unknown_row_is_refused(capsys):
     with pytest.raises(SystemExit):
-        parse(["--methods", "other"])
+        parse(["--rows", "freedrag,other"])
     assert "other" in capsys.readouterr().err

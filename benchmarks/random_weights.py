@@ -1,13 +1,21 @@
-"""Stable Diffusion 1.5 at full size with random weights: what an edit costs can be measured without the checkpoint."""
+"""Stable Diffusion 1.5 at full size with random weights: what an edit costs can be measured without the checkpoint.
+
+python -m benchmarks.random_weights FOLDER
+python run.py model=sd15 model.pretrained=FOLDER
+
+Its evaluations take as long as the real model's.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-from rotationbench.diffusion.loading import Components
 
 UNET = {
     "sample_size": 64,
@@ -37,45 +45,40 @@ TEXT_ENCODER = {
     "hidden_act": "quick_gelu",
 }
 SCHEDULER = {
-    "_class_name": "PNDMScheduler",
     "beta_start": 0.00085,
     "beta_end": 0.012,
     "beta_schedule": "scaled_linear",
     "num_train_timesteps": 1000,
     "set_alpha_to_one": False,
-    "skip_prk_steps": True,
+    "clip_sample": False,
     "steps_offset": 1,
 }
 
 
-def random_stable_diffusion(dtype: torch.dtype = torch.float32, seed: int = 0) -> Components:
-    """The parts of Stable Diffusion 1.5 with the published sizes (arXiv 2112.10752) and random weights.
+def random_stable_diffusion(seed: int = 0) -> StableDiffusionPipeline:
+    """Stable Diffusion 1.5 with the published sizes (arXiv 2112.10752) and random weights in float32.
 
     The tokenizer knows single bytes only; prompts are cut to the text model's length like any other.
 
     Args:
-        dtype: number type of the weights.
         seed: seed of the weights.
-
-    Returns:
-        Components on the CPU, for `StableDiffusion`.
     """
+    tokenizer = byte_tokenizer()
+    text_config = CLIPTextConfig(
+        vocab_size=49408, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, **TEXT_ENCODER
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        tokenizer = byte_tokenizer()
-        text_config = CLIPTextConfig(
-            vocab_size=49408, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, **TEXT_ENCODER
+        return StableDiffusionPipeline(
+            unet=UNet2DConditionModel(**UNET),
+            vae=AutoencoderKL(**VAE),
+            text_encoder=CLIPTextModel(text_config),
+            tokenizer=tokenizer,
+            scheduler=DDIMScheduler(**SCHEDULER),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
         )
-        parts = {
-            "unet": UNet2DConditionModel(**UNET),
-            "vae": AutoencoderKL(**VAE),
-            "text_encoder": CLIPTextModel(text_config),
-        }
-    for module in parts.values():
-        if dtype != torch.float32:
-            module.to(dtype)
-        module.eval().requires_grad_(False)
-    return Components(**parts, tokenizer=tokenizer, scheduler_config=dict(SCHEDULER))
 
 
 def byte_tokenizer() -> CLIPTokenizer:
@@ -83,3 +86,16 @@ def byte_tokenizer() -> CLIPTokenizer:
     alphabet = sorted(ByteLevel.alphabet())
     tokens = [*alphabet, *(letter + "</w>" for letter in alphabet), "<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(vocab={token: index for index, token in enumerate(tokens)}, merges=[], model_max_length=77)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the checkpoint in diffusers layout and float16, 2 GB; returns the exit status."""
+    if len(arguments) != 1:
+        print(__doc__)
+        return 2
+    random_stable_diffusion().to(torch.float16).save_pretrained(Path(arguments[0]).expanduser())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
