@@ -76,7 +76,8 @@ def run(config: DictConfig) -> int:
     dataset = open_dataset(Path(find(data.root)), data.format, split=data.split, subset=data.subset, check=False)
     names = chosen_names(dataset.names, settings.samples, settings.limit)
     benchmark = Benchmark(settings, OmegaConf.to_container(config, resolve=True), dataset, method, evaluator)  # type: ignore[arg-type]
-    if problems := dataset.problems(name for name in names if not benchmark.looks_done(name)):
+    benchmark.look(names)
+    if problems := dataset.problems(name for name in names if name not in benchmark.untouched):
         raise DatasetError(problems)
     benchmark.store.make()
     if needs_model(method) or evaluator.needs_core:
@@ -144,6 +145,7 @@ class Benchmark:
 
     Attributes:
         core: the diffusion model; None as long as neither the method nor the evaluator was given one.
+        untouched: by sample, the edits that were there at the start of samples whose files are as they were.
         made: how many edits were made.
         failures: names of the samples that could not be edited or measured.
 
@@ -163,6 +165,7 @@ class Benchmark:
         self.settings, self.config, self.dataset = settings, config, dataset
         self.method, self.evaluator = method, evaluator
         self.core: StableDiffusion | None = None
+        self.untouched: dict[str, Edit] = {}
         self.made = 0
         self.failures: list[str] = []
         self.method_name = str(settings.method.get("name") or type(method).__name__.lower())
@@ -181,13 +184,15 @@ class Benchmark:
         """What edits are made with: a core that only measures them has no part in what they cost and depend on."""
         return self.core if needs_model(self.method) else None
 
-    def looks_done(self, name: str) -> bool:
-        """Whether there is an edit of the sample whose files have not been touched since."""
-        edit = self.store.glance(self.label, name)
-        if edit is None or not edit.done:
-            return False
-        state = edit.record["sample"].get("state")
-        return state is not None and state == self._state(name)
+    def look(self, names: Sequence[str]) -> None:
+        """Find out for which samples there is an edit and no file has been touched since; no picture is read."""
+        for name in names:
+            edit = self.store.glance(self.label, name)
+            if edit is None or not edit.done or not self.store.folder(SAMPLES, name).is_dir():
+                continue
+            state = edit.record["sample"].get("state")
+            if state is not None and state == folder_state(self.dataset.path(name)):
+                self.untouched[name] = edit
 
     def process(self, name: str) -> None:
         """Make and measure the edit of one sample, unless that is done; a failure is recorded and does not raise.
@@ -195,6 +200,9 @@ class Benchmark:
         Raises:
             ResultsError: when the disk is full or cannot be written to.
         """
+        edit = self._done_before(name)
+        if edit is not None and self.evaluator.is_current(edit, self.core):
+            return
         lock = self.store.lock(self.label, name)
         try:
             lock.acquire(blocking=False)
@@ -202,31 +210,26 @@ class Benchmark:
             log.info("%s: another run is at it; waiting for its result", name)
             lock.acquire()
         try:
-            edit = self._done_before(name)
-            if edit is None:
-                edit, sample = self._edit(name)
-                if edit is not None and sample is not None:
-                    self._measure(edit, sample)
-            elif not self.evaluator.is_current(edit, self.core):
+            if edit is not None:
                 self._measure(edit, self.store.sample(name))
+                return
+            edit, sample = self._edit(name)
+            if edit is not None and sample is not None:
+                self._measure(edit, sample)
         finally:
             lock.release()
 
     def _done_before(self, name: str) -> Edit | None:
         """The finished edit of a sample whose files, settings, model and method are what they were; nothing is read."""
-        if self.settings.overwrite or not self.looks_done(name):
-            return None
-        edit = self.store.glance(self.label, name)
+        edit = None if self.settings.overwrite else self.untouched.get(name)
         if edit is None or edit.record["fingerprint"] != fingerprint(self._identity(edit.record["sample"])):
-            return None
-        if not self.store.folder(SAMPLES, name).is_dir():
             return None
         log.info("%s: done before", name)
         return edit
 
     def _edit(self, name: str) -> tuple[Edit | None, DragSample | None]:
         started = datetime.now(UTC)
-        state = self._state(name)
+        state = folder_state(self.dataset.path(name))
         sample: DragSample | None = None
         identity: dict[str, Any] = {}
         try:
@@ -314,9 +317,6 @@ class Benchmark:
                 "attention": self.settings.model.attention,
             }
         return identity
-
-    def _state(self, name: str) -> str | None:
-        return folder_state(self.dataset.path(name))
 
     def _is_kept(self, sample: DragSample) -> bool:
         try:
