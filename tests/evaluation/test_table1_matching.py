@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.table1 import matching
 from evaluation.table1.estimation import Estimator, corner_error, estimate_homography
 from evaluation.table1.matching import mutual_nearest
 from evaluation.table1.warps import Crop, WarpRanges, draw_warp, transform
@@ -16,9 +15,7 @@ def as_set(pairs: torch.Tensor) -> set[tuple[int, int]]:
     return {tuple(pair) for pair in pairs.tolist()}
 
 
-@pytest.mark.parametrize("block_values", [1, 1000, 2**24])
-def test_matches_equal_those_of_opencv(monkeypatch, block_values):
-    monkeypatch.setattr(matching, "BLOCK_VALUES", block_values)
+def test_matches_equal_those_of_opencv():
     random = np.random.default_rng(0)
     first = random.normal(size=(120, 16)).astype(np.float32)
     second = np.concatenate([first[::3] + 0.5 * random.normal(size=(40, 16)), random.normal(size=(50, 16))])
