@@ -13,6 +13,8 @@ from typing import NoReturn
 
 MISUSED = 2
 BY_SIGNAL = 128
+WITH_PROGRESS_BARS = {"diffusers", "transformers"}
+"""Libraries that show one for every model they load. Not every task needs them, and they take seconds to import."""
 
 stopped_by = signal.SIGINT
 
@@ -32,9 +34,7 @@ def command_line() -> int:
     # Imported here, so that a signal is answered in the same way while they take their seconds.
     import logging  # noqa: PLC0415
 
-    import diffusers  # noqa: PLC0415
     import hydra  # noqa: PLC0415
-    import transformers  # noqa: PLC0415
     from hydra.errors import HydraException, InstantiationException  # noqa: PLC0415
     from omegaconf import DictConfig  # noqa: PLC0415
     from omegaconf.errors import OmegaConfBaseException  # noqa: PLC0415
@@ -53,11 +53,12 @@ def command_line() -> int:
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         for package in ("rotationbench", "methods", "evaluation"):
             logging.getLogger(package).setLevel(logging.INFO)
-        diffusers.utils.logging.disable_progress_bar()
-        transformers.utils.logging.disable_progress_bar()
         try:
+            task = hydra.utils.get_method(config.task._target_)
+            for name in WITH_PROGRESS_BARS & sys.modules.keys():
+                sys.modules[name].utils.logging.disable_progress_bar()
             with logging_redirect_tqdm():
-                statuses.append(hydra.utils.get_method(config.task._target_)(config))
+                statuses.append(task(config))
         except RotationBenchError as error:
             log.error("%s", error)
             statuses.append(MISUSED)

@@ -6,15 +6,17 @@ import json
 from dataclasses import dataclass, field, is_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from hydra.utils import get_class
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.errors import ConfigError
 from rotationbench.method import DragMethod
+
+if TYPE_CHECKING:
+    from rotationbench.diffusion.core import StableDiffusion
 
 Schema = TypeVar("Schema")
 
@@ -173,6 +175,8 @@ def build_core(
 
 @lru_cache(maxsize=1)
 def _core(settings: str, cache_dir: Path | None) -> StableDiffusion:
+    from rotationbench.diffusion.core import StableDiffusion  # noqa: PLC0415 - takes seconds; many tasks need no model
+
     return StableDiffusion.from_pretrained(**json.loads(settings), cache_dir=cache_dir)
 
 

@@ -24,7 +24,9 @@ from evaluation.table1.tables import TABLE_THRESHOLD, accuracies, write_tables
 from evaluation.table1.warps import WarpRanges
 from rotationbench.config import DataConfig, ModelConfig, find, project_root, validated
 from rotationbench.errors import CheckpointError, ConfigError, MissingWeightsError
+from rotationbench.files import abandoned, remove
 from rotationbench.names import checked_name, name_clashes, shortened
+from rotationbench.results.store import storage_errors
 from rotationbench.settings import check_between
 
 log = logging.getLogger(__name__)
@@ -124,12 +126,11 @@ def run(cfg: DictConfig) -> int:
     pictures = _pictures(config)
     check_pictures(pictures, protocol)
     folder = Path(config.results_dir).expanduser() / "table1"
-    try:
+    with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        for leftover in abandoned(folder):
+            remove(leftover)
         return _run(config, features, protocol, pictures, folder)
-    except OSError as error:
-        reason = f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
-        raise ConfigError(f"results_dir: expected a folder that can be written to, got {folder}: {reason}.") from error
 
 
 def _run(

@@ -1,5 +1,7 @@
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -22,7 +24,7 @@ from evaluation.table1.shards import merge, read_shard
 from evaluation.table1.task import build_feature, run
 from evaluation.table1.warps import KINDS, Crop, WarpRanges, draw_warp
 from rotationbench.config import ModelConfig, project_root
-from rotationbench.errors import ConfigError, DatasetError
+from rotationbench.errors import ConfigError, DatasetError, ResultsError
 
 TINY = "tests/golden/tinyA"
 
@@ -291,7 +293,7 @@ def test_feature_names_that_cannot_be_file_names_are_refused(photos, tmp_path, n
 @pytest.mark.parametrize("place", ["file", "file/below", "long" * 100])
 def test_a_results_folder_that_cannot_be_used_is_one_line(photos, tmp_path, place):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(ConfigError, match=r"^results_dir: expected a folder that can be written to") as caught:
+    with pytest.raises(ResultsError, match="expected a folder that can be written to") as caught:
         run(compose_config(*arguments(photos, tmp_path / place, "features=[sift]")))
     assert "\n" not in str(caught.value)
 
@@ -309,11 +311,15 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_next_goes_on(photos, tmp
     command = arguments(photos, tmp_path, "features=[sift]", "warps_per_image=1", "worst=0")
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full_after_three)
-        with pytest.raises(ConfigError, match=r"^results_dir: .* No space left on device"):
+        with pytest.raises(ResultsError, match="the disk is full"):
             run(compose_config(*command))
     assert 1 <= len(list((tmp_path / "table1/features/sift").glob("*"))) < 3
+    # What a killed process leaves aside.
+    leftover = tmp_path / "table1/features/sift/.tmp-abandoned.parquet"
+    leftover.write_bytes(b"half")
     assert run(compose_config(*command)) == 0
     assert pd.read_csv(tmp_path / "table1/table1.csv")["pairs"].tolist() == [12]
+    assert not leftover.exists()
 
 
 def test_features_are_loaded_before_any_is_evaluated(photos, tmp_path, monkeypatch):
@@ -422,6 +428,22 @@ def test_views_and_detectors_are_in_range():
 def test_targets_that_are_no_features_are_named(settings):
     with pytest.raises(ConfigError, match=r"features\.mine\._target_"):
         build_feature("mine", settings)
+
+
+def test_features_without_a_model_need_no_library_of_models(photos, tmp_path):
+    code = """
+import runpy, sys
+try:
+    runpy.run_path("run.py", run_name="__main__")
+finally:
+    print("imported:", [name for name in ("diffusers", "transformers", "peft", "torchvision") if name in sys.modules])
+"""
+    command = arguments(photos, tmp_path, "features=[sift]", "warps_per_image=1", "limit=1", "worst=0")
+    answer = subprocess.run(
+        [sys.executable, "-c", code, *command], cwd=project_root(), capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.splitlines()[-1] == "imported: []"
 
 
 def test_every_feature_has_a_configuration_that_loads():
