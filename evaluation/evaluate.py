@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from evaluation.report.collect import read_folders
-from evaluation.report.tables import family_tables, summarize, to_markdown
+from evaluation.report.tables import overall_tables, summarize, to_markdown
 from evaluation.suite import MetricSuite
 from rotationbench.benchmark import chosen_names
 from rotationbench.config import BenchmarkConfig, build_core, validated
@@ -49,37 +49,30 @@ def run(config: DictConfig) -> int:
         core = build_core(settings.model, device=settings.device, dtype=settings.dtype, cache_dir=settings.cache_dir)
         _warn_of_other_weights(core.weights_hash, chosen)
     wanting = [edit for edit in chosen if settings.overwrite or not suite.is_current(edit, core)]
+    # Edits of one sample and seed share the features of their source picture.
+    wanting.sort(key=lambda edit: (edit.sample_name, edit.record["seed"]))
     failures = 0
-    for (name, _), edits in tqdm(_by_sample_and_seed(wanting).items(), desc="evaluate", unit="sample", disable=None):
+    for edit in tqdm(wanting, desc="evaluate", unit="edit", disable=None):
         try:
-            sample = store.sample(name)
-            strangers = [edit for edit in edits if edit.record["sample"]["digest"] != sample.digest]
-            if strangers:
+            sample = store.sample(edit.sample_name)
+            if edit.record["sample"]["digest"] != sample.digest:
                 raise ConfigError(
-                    f"{folder.root / SAMPLES / name}: expected what {strangers[0].folder} was made from, got "
+                    f"{folder.root / SAMPLES / edit.sample_name}: expected what {edit.folder} was made from, got "
                     "another picture, mask, prompt or points."
                 )
-            suite.evaluate_edits(edits, sample, core, anew=settings.overwrite)
+            suite.evaluate_edit(edit, sample, core, anew=settings.overwrite)
         except ResultsError:
             raise
         except (RotationBenchError, OSError, ValueError) as error:
-            log.error("%s: not measured: %s", name, error)
-            failures += len(edits)
+            log.error("%s: not measured: %s", edit.sample_name, error)
+            failures += 1
     write_table(store)
     (folder,) = read_folders([folder.root])
     variants = sorted(folder.table["variant"].unique())
-    for summary in family_tables(summarize(folder.table, variants), variants):
+    for summary in overall_tables(summarize(folder.table, variants), variants):
         print(to_markdown(summary))
     log.info("Metrics: %s", folder.root / TABLE_FILE)
     return 1 if failures else 0
-
-
-def _by_sample_and_seed(edits: Sequence[Edit]) -> dict[tuple[str, int], list[Edit]]:
-    """The edits by sample and seed: those of one group share the features of their source picture."""
-    groups: dict[tuple[str, int], list[Edit]] = {}
-    for edit in edits:
-        groups.setdefault((edit.sample_name, edit.record["seed"]), []).append(edit)
-    return dict(sorted(groups.items()))
 
 
 def _warn_of_other_weights(weights: str, edits: Sequence[Edit]) -> None:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from evaluation.metrics.mean_distance import mean_distance
+from evaluation.metrics.point_distance import mean_distance
 from evaluation.metrics.psnr import psnr
 from evaluation.metrics.rotation import measure_turn, rotation_error
 from rotationbench.config import project_root

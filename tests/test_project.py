@@ -3,79 +3,128 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import graphlib
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from tests_helpers import compose_config
+from PIL import Image
 
-from rotationbench.config import build_method, project_root
+from rotationbench.config import project_root
 
+PACKAGES = ("rotationbench", "methods", "evaluation")
 FORBIDDEN = {
-    "rotationbench": {"methods", "evaluation", "tools", "benchmarks"},
-    "methods": {"evaluation", "tools", "benchmarks"},
-    "evaluation": {"methods", "tools", "benchmarks"},
+    "rotationbench": ("methods", "evaluation", "tools", "benchmarks"),
+    "methods": ("evaluation", "tools", "benchmarks"),
+    "evaluation": ("methods", "tools", "benchmarks"),
+    "evaluation.metrics": ("evaluation.suite", "evaluation.evaluate", "evaluation.report", "evaluation.table1"),
+    "evaluation.suite": ("evaluation.evaluate", "evaluation.report", "evaluation.table1"),
+    "evaluation.report": ("evaluation.suite", "evaluation.evaluate", "evaluation.table1"),
+    "evaluation.table1": ("evaluation.suite", "evaluation.evaluate", "evaluation.report", "evaluation.metrics"),
 }
+"""What each package or module must not know."""
+LONGEST = 400
+"""Lines of a file at most."""
+OVERLONG = {"rotationbench.diffusion.core", "methods.rotationdrag"}
+"""Modules that are to be split; none is added."""
 
 
-def imported_packages(file: Path) -> set[str]:
-    packages = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+def module_files() -> dict[str, Path]:
+    root = project_root()
+    return {
+        ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): file
+        for package in PACKAGES
+        for file in sorted((root / package).rglob("*.py"))
+    }
+
+
+def imported_modules(file: Path) -> set[str]:
+    """What a file imports when it runs: dotted names of modules, and of what is taken from them."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for_types = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            packages |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            packages.add(node.module.split(".")[0])
-    return packages
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0 and node not in for_types:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def is_in(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)
 def test_packages_know_only_what_they_may(package):
-    files = list((project_root() / package).rglob("*.py"))
+    files = {module: file for module, file in module_files().items() if is_in(module, (package,))}
     assert files
-    wrong = {str(file): imported_packages(file) & FORBIDDEN[package] for file in files}
-    assert not {file: packages for file, packages in wrong.items() if packages}
+    wrong = {
+        module: names
+        for module, file in files.items()
+        if (names := {name for name in imported_modules(file) if is_in(name, FORBIDDEN[package])})
+    }
+    assert not wrong
 
 
-def code_blocks(page: str, language: str) -> list[str]:
+def test_no_imports_run_in_a_circle():
+    files = module_files()
+    # Of `from package import module` only the module counts: a package holds its modules together, and may be first.
+    graph = {}
+    for module, file in files.items():
+        names = imported_modules(file) & files.keys() - {module}
+        graph[module] = {name for name in names if not any(other.startswith(f"{name}.") for other in names)}
+    assert list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def test_no_module_is_long():
+    long = {module for module, file in module_files().items() if len(file.read_text("utf-8").splitlines()) > LONGEST}
+    assert long <= OVERLONG
+
+
+def shown_files(page: str) -> dict[str, str]:
+    """Path and content of the files that a page shows whole."""
     text = (project_root() / page).read_text(encoding="utf-8")
-    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+    return dict(re.findall(r"`([\w/]+\.(?:py|yaml))`:\n\n```\w+\n(.*?)```", text, flags=re.DOTALL))
 
 
-def test_the_worked_example_of_a_method_runs(tmp_path, monkeypatch):
-    import yaml
+def test_the_worked_examples_run_by_being_put_in_their_place(tmp_path):
+    root, project = project_root(), tmp_path / "project"
+    for name in (*PACKAGES, "conf"):
+        shutil.copytree(root / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(root / "run.py", project)
+    shown = shown_files("CONTRIBUTING.md")
+    assert {Path(path).stem for path in shown} == {"pixelshift", "colour_shift", "orb"}
+    for path, content in shown.items():
+        assert not (project / path).exists()
+        (project / path).write_text(content, encoding="utf-8")
+    shutil.copytree(root / "tests" / "golden" / "cases" / "cat", tmp_path / "data" / "cat")
+    with Image.open(root / "data" / "photos" / "chelsea.png") as photo:
+        (tmp_path / "photos").mkdir()
+        photo.resize((330, 240)).save(tmp_path / "photos" / "chelsea.png")
 
-    from rotationbench.benchmark import run
+    def run(*settings: str) -> None:
+        command = [sys.executable, "run.py", f"results_dir={tmp_path / 'results'}", "device=cpu", *settings]
+        done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
-    (code,) = code_blocks("CONTRIBUTING.md", "python")
-    (settings,) = code_blocks("CONTRIBUTING.md", "yaml")
-    package = tmp_path / "example_methods"
-    package.mkdir()
-    (package / "pixelturn.py").write_text(code, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    values = yaml.safe_load(settings.replace("methods.pixelturn", "example_methods.pixelturn"))
-    assert build_method(values).version == 1
-
-    shutil.copytree(project_root() / "tests" / "golden" / "cases" / "cat", tmp_path / "data" / "cat")
-    config = compose_config(
-        "model=local",
-        f"model.pretrained={project_root() / 'tests' / 'golden' / 'tinyA'}",
-        "data=folder",
-        f"data.root={tmp_path / 'data'}",
-        f"results_dir={tmp_path / 'results'}",
-        "metrics=none",
-        "device=cpu",
-    )
-    config.method = values
-    assert run(config) == 0
-    table = pd.read_csv(tmp_path / "results" / "edits.csv")
-    assert list(table["label"]) == ["pixelturn"]
-    assert table["unet_calls"][0] == 0
-    importlib.invalidate_caches()
-    sys.modules.pop("example_methods.pixelturn", None)
+    run("method=pixelshift", "data=folder", f"data.root={tmp_path / 'data'}", "metrics=[colour_shift,psnr]")
+    run("task=table1", "features=[orb]", f"data.root={tmp_path / 'photos'}", "warps_per_image=1", "workers=1")
+    edits = pd.read_csv(tmp_path / "results" / "edits.csv")
+    assert list(edits["label"]) == ["pixelshift"]
+    assert edits["colour_shift"][0] >= 0
+    table = pd.read_csv(tmp_path / "results" / "table1" / "table1.csv")
+    assert list(table["feature"]) == ["orb"]
+    assert table["translation"][0] == 100
 
 
 def test_the_text_has_no_paths_of_one_machine():

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from evaluation.metrics.base import Edited, Metric, MetricFamily, Values
 from evaluation.metrics.checks import nearest_pixels, require_pairs, require_same_pictures
 from rotationbench.points import ImagePoints
+
+RADII = (1, 5, 10, 20)
+"""γ in pixels."""
 
 
 def dragging_accuracy_index(
@@ -48,3 +52,32 @@ def dragging_accuracy_index(
         difference = first[np.ix_(sy + y, sx + x)] - second[np.ix_(ty + y, tx + x)]
         indices.append((difference**2).sum(axis=-1).mean())
     return float(np.mean(indices))
+
+
+class DraggingAccuracy(MetricFamily):
+    """DAI at four radii, over the pairs that are to be dragged."""
+
+    metrics = tuple(
+        Metric(
+            f"dai_{radius}",
+            f"DAI γ={radius}",
+            "lower",
+            "",
+            "accuracy",
+            20 + index,
+            digits=3,
+            published="The formula of GoodDrag's paper, over the pairs that are to be dragged; ours.",
+        )
+        for index, radius in enumerate(RADII)
+    )
+
+    def measure(self, edit: Edited) -> Values:
+        """See `MetricFamily.measure`."""
+        sample = edit.sample
+        sources, targets = sample.sources[~sample.is_pivot], sample.targets[~sample.is_pivot]
+        if len(sources) == 0:
+            return dict.fromkeys(metric.name for metric in self.metrics)
+        return {
+            f"dai_{radius}": dragging_accuracy_index(sample.image, edit.picture, sources, targets, radius)
+            for radius in RADII
+        }

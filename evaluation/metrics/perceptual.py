@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any, ClassVar
 
 import lpips
 import numpy as np
@@ -18,7 +21,10 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import AlexNet_Weights
 
+from evaluation.metrics.base import Edited, Metric, MetricFamily, Tools, Values
 from evaluation.metrics.checks import require_same_pictures
+from evaluation.metrics.regions import target_regions
+from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.errors import MissingWeightsError
 
 SIDE = 224
@@ -78,3 +84,103 @@ def _network_input(pictures: Sequence[np.ndarray], device: torch.device) -> torc
         tensor = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].to(device, torch.float32)
         resized.append(F.interpolate(tensor / 127.5 - 1, size=(SIDE, SIDE), mode="bilinear", align_corners=False))
     return torch.cat(resized)
+
+
+class PerceptualDistance(MetricFamily):
+    """A learned distance against the source and against the exact result.
+
+    Inside and outside the region of the turn are measured with everything else taken from the exact result; the two are
+    not divided by the region's area, and add up to about the distance of the whole.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, tools: Tools) -> None:
+        super().__init__(tools)
+        self._network: Any = None
+
+    def measure(self, edit: Edited) -> Values:
+        """See `MetricFamily.measure`."""
+        values: Values = {}
+        if self.name in edit.names:
+            values[self.name] = self._distance(edit.sample.image, edit.picture)
+        for prefix, target, region in target_regions(edit.sample):
+            name = f"{prefix}{self.name}_target"
+            if name in edit.names:
+                picture = edit.picture if region is None else np.where(region[..., None], edit.picture, target)
+                values[name] = self._distance(target, picture)
+        return values
+
+    def _distance(self, reference: np.ndarray, picture: np.ndarray) -> float:
+        return perceptual_distances(self._network, [reference], [picture], self.tools.device)[0]
+
+
+class Lpips(PerceptualDistance):
+    """LPIPS of AlexNet, and image fidelity, which is 1 − LPIPS."""
+
+    metrics = (
+        Metric(
+            "image_fidelity",
+            "IF",
+            "higher",
+            "",
+            "fidelity",
+            10,
+            digits=3,
+            fast=True,
+            published="DragDiffusion's script, 1 − LPIPS; ours is the same.",
+        ),
+        Metric(
+            "lpips",
+            "LPIPS",
+            "lower",
+            "",
+            "fidelity",
+            11,
+            digits=3,
+            fast=True,
+            main=True,
+            published="DragDiffusion's script, AlexNet 0.1 at 224²; ours is the same. RegionDrag's: half precision.",
+        ),
+        Metric("lpips_target", "LPIPS to target", "lower", "", "target", 12, digits=3),
+        Metric("inside_lpips_target", "inside LPIPS to target", "lower", "", "target", 22, digits=3),
+        Metric("outside_lpips_target", "outside LPIPS to target", "lower", "", "target", 32, digits=3),
+    )
+    name = "lpips"
+
+    def prepare(self) -> None:
+        """See `MetricFamily.prepare`."""
+        self._network = load_lpips(self.tools.device)
+
+    def measure(self, edit: Edited) -> Values:
+        """See `MetricFamily.measure`."""
+        names = {*edit.names, "lpips"} if "image_fidelity" in edit.names else edit.names
+        values = super().measure(replace(edit, names=names))
+        distance = values.get("lpips")
+        if "image_fidelity" in edit.names and distance is not None:
+            values["image_fidelity"] = 1 - distance
+        return values
+
+    def described_tools(self, core: StableDiffusion | None) -> str:
+        """See `MetricFamily.described_tools`."""
+        return f"lpips {version('lpips')} alex 0.1"
+
+
+class ShiftTolerantLpips(PerceptualDistance):
+    """The shift-tolerant LPIPS of AlexNet, whose weights are part of a package."""
+
+    metrics = (
+        Metric("st_lpips", "ST-LPIPS", "lower", "", "fidelity", 20, digits=3, fast=True, main=True),
+        Metric("st_lpips_target", "ST-LPIPS to target", "lower", "", "target", 13, digits=3),
+        Metric("inside_st_lpips_target", "inside ST-LPIPS to target", "lower", "", "target", 23, digits=3),
+        Metric("outside_st_lpips_target", "outside ST-LPIPS to target", "lower", "", "target", 33, digits=3),
+    )
+    name = "st_lpips"
+
+    def prepare(self) -> None:
+        """See `MetricFamily.prepare`."""
+        self._network = load_st_lpips(self.tools.device)
+
+    def described_tools(self, core: StableDiffusion | None) -> str:
+        """See `MetricFamily.described_tools`."""
+        return f"stlpips-pytorch {version('stlpips-pytorch')} alex shift_tolerant"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
@@ -22,6 +24,22 @@ def touched_region(sample: DragSample) -> np.ndarray | None:
             return None
         after = turned_mask(before, sample.meta.pivot, sample.meta.angle)
     return before | after
+
+
+def target_regions(sample: DragSample) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
+    """What a picture is compared to for fidelity to the exact result; nothing where there is none.
+
+    Yields:
+        Prefix of the metrics' names, the exact result, uint8 `(H, W, 3)`, and the region that counts, bool `(H, W)`:
+        everything (None), and inside and outside the touched region where it is known.
+    """
+    if sample.target is None:
+        return
+    yield "", sample.target, None
+    touched = touched_region(sample)
+    if touched is not None:
+        yield "inside_", sample.target, touched
+        yield "outside_", sample.target, ~touched
 
 
 def turned_mask(mask: np.ndarray, pivot: tuple[float, float], angle: float) -> np.ndarray:

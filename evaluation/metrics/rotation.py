@@ -14,7 +14,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from evaluation.metrics.base import Edited, Metric, MetricFamily, Values
 from evaluation.metrics.checks import require_region, require_same_pictures
+from evaluation.metrics.regions import touched_region
+from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.sample import DragSample
 
 WORKING_SIDE = 512
@@ -38,6 +41,8 @@ LEVELS = 1
 PATCH = 15
 ALIKE = 0.7
 """A tracked corner's patches of `PATCH` pixels must correlate by more than this."""
+SEARCH_MARGIN = 0.02
+"""Share of the long side by which the turned object may leave the mask and still be found."""
 
 
 @dataclass(frozen=True)
@@ -215,3 +220,47 @@ def _similarity(before: np.ndarray, after: np.ndarray) -> tuple[float, np.ndarra
     if matrix is None or not SCALES[0] <= math.hypot(matrix[0, 0], matrix[1, 0]) <= SCALES[1]:
         return None
     return math.degrees(math.atan2(matrix[1, 0], matrix[0, 0])), inliers[:, 0].astype(bool)
+
+
+def search_region(sample: DragSample) -> np.ndarray | None:
+    """Where the object may be after the edit: where the picture may change, the object's own place, and a margin.
+
+    Returns:
+        bool `(H, W)`; None means anywhere.
+    """
+    if sample.mask is None:
+        return None
+    region = sample.mask.copy()
+    for mask in (sample.meta.object_mask, touched_region(sample)):
+        if mask is not None:
+            region |= mask
+    margin = 2 * round(SEARCH_MARGIN * max(sample.size)) + 1
+    return cv2.dilate(region.astype(np.uint8), np.ones((margin, margin), np.uint8)).astype(bool)
+
+
+class Rotation(MetricFamily):
+    """The turn that the object made, how sure that is, and how far it is from the turn that was asked for."""
+
+    metrics = (
+        Metric("rotation_error", "rotation error", "lower", "°", "accuracy", 30, digits=1, fast=True, main=True),
+        Metric("rotation_turn", "turn", None, "°", "accuracy", 31, digits=1, fast=True),
+        Metric("rotation_confidence", "confidence of turn", None, "", "accuracy", 32, fast=True),
+    )
+
+    def described_tools(self, core: StableDiffusion | None) -> str:
+        """See `MetricFamily.described_tools`."""
+        return f"opencv {cv2.__version__}"
+
+    def measure(self, edit: Edited) -> Values:
+        """See `MetricFamily.measure`."""
+        sample = edit.sample
+        object_mask = sample.meta.object_mask if sample.meta.object_mask is not None else sample.mask
+        turn = None
+        if object_mask is not None:
+            turn = measure_turn(sample.image, edit.picture, object_mask, search_region(sample))
+        wanted = wanted_turn(sample)
+        return {
+            "rotation_error": None if turn is None or wanted is None else rotation_error(turn.angle, wanted),
+            "rotation_turn": None if turn is None else turn.angle,
+            "rotation_confidence": None if turn is None else turn.confidence,
+        }

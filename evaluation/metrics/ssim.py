@@ -6,10 +6,15 @@ Gaussian window of σ = 1.5.
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import numpy as np
 from skimage.metrics import structural_similarity
 
+from evaluation.metrics.base import Edited, Metric, MetricFamily, Values
 from evaluation.metrics.checks import require_region, require_same_pictures
+from evaluation.metrics.regions import target_regions
+from rotationbench.diffusion.core import StableDiffusion
 
 WINDOW = 11
 """Pixels on a side of the Gaussian window."""
@@ -45,3 +50,25 @@ def ssim(reference: np.ndarray, picture: np.ndarray, region: np.ndarray | None =
         full=True,
     )
     return float(mean if region is None else local[region].mean())
+
+
+class Ssim(MetricFamily):
+    """SSIM against the source picture, and against the exact result of everything and of regions."""
+
+    metrics = (
+        Metric("ssim", "SSIM", "higher", "", "fidelity", 41, digits=3),
+        Metric("ssim_target", "SSIM to target", "higher", "", "target", 11, digits=3),
+        Metric("inside_ssim_target", "inside SSIM to target", "higher", "", "target", 21, digits=3),
+        Metric("outside_ssim_target", "outside SSIM to target", "higher", "", "target", 31, digits=3),
+    )
+
+    def described_tools(self, core: StableDiffusion | None) -> str:
+        """See `MetricFamily.described_tools`."""
+        return f"scikit-image {version('scikit-image')}"
+
+    def measure(self, edit: Edited) -> Values:
+        """See `MetricFamily.measure`."""
+        values: Values = {"ssim": ssim(edit.sample.image, edit.picture)}
+        for prefix, target, region in target_regions(edit.sample):
+            values[f"{prefix}ssim_target"] = ssim(target, edit.picture, region)
+        return values

@@ -15,18 +15,18 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import DictConfig
 
-from evaluation.catalogue import BY_NAME, COSTS, METRICS
-from evaluation.report.collect import ResultsFolder, read_folders
+from evaluation.report.collect import ReportedVariant, ResultsFolder, read_folders
+from evaluation.report.columns import BY_NAME, COLUMNS
 from evaluation.report.gallery import gallery_data
 from evaluation.report.plots import all_plots, save_plot
-from evaluation.report.provenance import Difference, differences, incomparable_metrics, notices
+from evaluation.report.provenance import Difference, differing_settings, incomparable_metrics, notices
 from evaluation.report.statistics import Comparison, compare, win_rates
 from evaluation.report.styles import Style, method_styles
 from evaluation.report.tables import (
     Table,
     comparison_table,
-    family_tables,
     group_tables,
+    overall_tables,
     summarize,
     to_html,
     to_latex,
@@ -114,9 +114,9 @@ def write_report(roots: Sequence[Path], settings: ReportSettings) -> Path:
     variants, incomparable = list(styles), incomparable_metrics(folders)
     summary = summarize(table, variants)
     comparisons = compare_all(table, variants, incomparable)
-    tables = [*family_tables(summary, variants, incomparable), *group_tables(summary, variants, incomparable)]
+    tables = [*overall_tables(summary, variants, incomparable), *group_tables(summary, variants, incomparable)]
     compared = _comparison_tables(comparisons, variants)
-    warnings, differing = notices(folders, table), differences(folders)
+    warnings, differing = notices(folders, table), differing_settings(folders)
     _write_tables(output, summary, comparisons, [*tables, *compared], warnings, differing)
     edits = [
         (variant, edit)
@@ -160,28 +160,28 @@ def combined_table(folders: Sequence[ResultsFolder]) -> pd.DataFrame:
     for folder in folders:
         table = folder.table.assign(folder=folder.name)
         if len(folders) > 1:
-            table["variant"] = table["variant"] + f" @ {folder.name}"
+            table["variant"] = [ReportedVariant(variant, folder.name).name for variant in table["variant"]]
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
 
-def variants_in_order(folders: Sequence[ResultsFolder]) -> list[str]:
+def variants_in_order(folders: Sequence[ResultsFolder]) -> list[ReportedVariant]:
     """The methods by the start of their first edits, folder by folder; a method added later comes behind the others."""
-    names = []
+    found = []
     for folder in folders:
         started = pd.Series([edit.record["started"] for edit in folder.edits]).groupby(
             folder.table["variant"].to_numpy()
         )
-        ending = f" @ {folder.name}" if len(folders) > 1 else ""
-        names += [f"{name}{ending}" for name in started.min().sort_values(kind="stable").index]
-    return names
+        shown = folder.name if len(folders) > 1 else ""
+        found += [ReportedVariant(name, shown) for name in started.min().sort_values(kind="stable").index]
+    return found
 
 
 def compare_all(table: pd.DataFrame, variants: Sequence[str], incomparable: Collection[str]) -> list[Comparison]:
     """All pairs of methods in all metrics and costs but those that were measured in different ways."""
     return [
         comparison
-        for metric in (*METRICS, *COSTS)
+        for metric in COLUMNS
         if metric.name not in incomparable
         for comparison in compare(table, metric, variants)
     ]
@@ -192,7 +192,7 @@ def _comparison_tables(comparisons: Sequence[Comparison], variants: Sequence[str
         return []
     shown = [item for item in comparisons if BY_NAME[item.metric].main]
     tables = [comparison_table(shown)] if shown else []
-    for name in dict.fromkeys(item.metric for item in shown if BY_NAME[item.metric].family != "cost"):
+    for name in dict.fromkeys(item.metric for item in shown if BY_NAME[item.metric].table != "cost"):
         own = [item for item in comparisons if item.metric == name]
         tables.append(win_rate_table(BY_NAME[name], win_rates(own, variants)))
     return tables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,14 +11,37 @@ from pathlib import Path
 
 import pandas as pd
 
-from evaluation.catalogue import BY_NAME, METRICS
+from evaluation.metrics import METRICS
 from evaluation.metrics.rotation import wrap_degrees
+from evaluation.report.columns import BY_NAME
 from rotationbench.errors import ConfigError, DatasetError
 from rotationbench.results import Edit, ResultStore, edits_table
 
 ANGLE_EDGES = (0, 30, 60, 90, 120, 150, 180)
 """Edges in degrees of the bins of the size of the wanted turn."""
+ANGLE_BINS = tuple(f"{low}°–{high}°" for low, high in itertools.pairwise(ANGLE_EDGES))
 IDENTITY = ("variant", "method", "label", "sample", "seed", "split", "category", "angle", "status")
+
+
+@dataclass(frozen=True)
+class ReportedVariant:
+    """What a report has a row, a colour and a line for.
+
+    Args:
+        variant: the label that repeated seeds share.
+        folder: name of the results folder; empty in a report of one folder.
+
+    >>> ReportedVariant("rotationdrag", "mine").name
+    'rotationdrag @ mine'
+    """
+
+    variant: str
+    folder: str = ""
+
+    @property
+    def name(self) -> str:
+        """How tables and plots call it."""
+        return f"{self.variant} @ {self.folder}" if self.folder else self.variant
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +80,7 @@ def angle_bin(angle: float | None) -> str | None:
     if angle is None or math.isnan(angle):
         return None
     size = abs(wrap_degrees(angle))
-    index = min(bisect.bisect_right(ANGLE_EDGES, size), len(ANGLE_EDGES) - 1)
-    return f"{ANGLE_EDGES[index - 1]}°–{ANGLE_EDGES[index]}°"
+    return ANGLE_BINS[min(bisect.bisect_right(ANGLE_EDGES, size), len(ANGLE_BINS)) - 1]
 
 
 def read_folders(roots: Iterable[Path]) -> list[ResultsFolder]:

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from evaluation.catalogue import COSTS, METRICS
 from evaluation.report.collect import ResultsFolder
+from evaluation.report.columns import COLUMNS
 from evaluation.report.styles import Style
 from rotationbench.datasets import open_dataset
 from rotationbench.results import SAMPLES, Edit
@@ -53,7 +53,7 @@ def gallery_data(
     samples: dict[tuple[str, str], int] = {}
     sample_entries: list[dict[str, Any]] = []
     shared: dict[str, int] = {}
-    measured = [metric for metric in (*METRICS, *COSTS) if metric.name in table and table[metric.name].notna().any()]
+    measured = [metric for metric in COLUMNS if metric.name in table and table[metric.name].notna().any()]
     edits = []
     rows = iter(table.to_dict("records"))
     for folder in folders:

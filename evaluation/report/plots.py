@@ -12,9 +12,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evaluation.catalogue import BY_NAME, Metric
+from evaluation.metrics.base import Metric
 from evaluation.metrics.rotation import wrap_degrees
 from evaluation.report.collect import ANGLE_EDGES
+from evaluation.report.columns import BY_NAME
 from evaluation.report.statistics import estimate, values_by_sample
 from evaluation.report.styles import Style
 from rotationbench.files import whole_file
@@ -159,7 +160,7 @@ def cumulative_errors(table: pd.DataFrame, metric: Metric, styles: Styles) -> Fi
     """Share of all edits whose error is at most so large; failed and undetermined edits never get there."""
     if metric.name not in table or table[metric.name].isna().all():
         return None
-    figure, axes = _figure(metric.title.replace(metric.arrow, "").strip(), "share of the edits ↑")
+    figure, axes = _figure(metric.quantity, "share of the edits ↑")
     farthest = float(table[metric.name].max()) or 1.0
     for name, style in styles.items():
         own = table[table["variant"] == name]

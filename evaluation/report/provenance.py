@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from evaluation.catalogue import METRICS
-from evaluation.report.collect import ResultsFolder
+from evaluation.metrics import METRICS
+from evaluation.report.collect import ReportedVariant, ResultsFolder
 from rotationbench.results import Edit, MetricsFile, variant_of
 
 SOURCES = (
@@ -27,20 +26,20 @@ SOURCES = (
 )
 """Parts of a record that say how an edit was made."""
 IRRELEVANT = (
-    "config.seed",
-    "config.label",
-    "config.results_dir",
-    "config.cache_dir",
-    "config.limit",
-    "config.samples",
-    "config.overwrite",
-    "config.save_latents",
-    "config.metrics",
-    "config.evaluator",
-    "config.task",
-    "config.data",
+    "seed",
+    "label",
+    "results_dir",
+    "cache_dir",
+    "limit",
+    "samples",
+    "overwrite",
+    "save_latents",
+    "metrics",
+    "evaluator",
+    "task",
+    "data",
 )
-"""Settings that do not change an edit, or that a repeated measure is meant to differ in."""
+"""Parts of the configuration that do not change an edit, or that a repeated measure is meant to differ in."""
 SHOWN_VALUES = 4
 
 
@@ -59,7 +58,7 @@ class Difference:
     values: dict[str, str]
 
 
-def differences(folders: Sequence[ResultsFolder]) -> list[Difference]:
+def differing_settings(folders: Sequence[ResultsFolder]) -> list[Difference]:
     """What differs in configuration, versions and weights among the edits of one method, in and across folders."""
     found = []
     for method in sorted({variant for folder in folders for variant in folder.table["variant"]}):
@@ -83,28 +82,32 @@ def provenance(edit: Edit) -> dict[str, str]:
     """How an edit was made: setting → value as text, nested keys joined by dots."""
     flat: dict[str, str] = {}
     for source in SOURCES:
-        _flatten(source, edit.record.get(source), flat)
-    return {key: value for key, value in flat.items() if not key.startswith(IRRELEVANT)}
+        value = edit.record.get(source)
+        if source == "config" and value is not None:
+            value = {key: part for key, part in value.items() if key not in IRRELEVANT}
+        _flatten(source, value, flat)
+    return flat
 
 
-def measured_ways(folders: Sequence[ResultsFolder]) -> dict[str, dict[str, set[str]]]:
-    """Per metric, the ways in which it was measured, and the `method @ folder` that each way was used for.
+def measurements(folders: Sequence[ResultsFolder]) -> dict[str, dict[str, set[str]]]:
+    """Per metric, how it was measured, and names of the variants that it was measured so for.
 
     The seed of the features' noise is the edit's own and is left out.
     """
-    ways: dict[str, dict[str, set[str]]] = {}
+    found: dict[str, dict[str, set[str]]] = {}
     for folder in folders:
         for edit in folder.edits:
-            user = f"{variant_of(edit.record)} @ {folder.name}"
-            for name, way in MetricsFile.read(edit.folder).measured_by.items():
-                ways.setdefault(name, {}).setdefault(re.sub(r" seed=\d+$", "", way), set()).add(user)
-    return ways
+            variant = ReportedVariant(variant_of(edit.record), folder.name)
+            for name, measured_by in MetricsFile.read(edit.folder).measured_by.items():
+                how = f"v{measured_by['revision']} {measured_by['tools']}".strip()
+                found.setdefault(name, {}).setdefault(how, set()).add(variant.name)
+    return found
 
 
 def incomparable_metrics(folders: Sequence[ResultsFolder]) -> list[str]:
-    """Names of the metrics that were measured in more than one way, in the order of the tables."""
-    ways = measured_ways(folders)
-    return [metric.name for metric in METRICS if len(ways.get(metric.name, {})) > 1]
+    """Names of the metrics that were not measured alike everywhere, in the order of the tables."""
+    found = measurements(folders)
+    return [metric.name for metric in METRICS if len(found.get(metric.name, {})) > 1]
 
 
 def notices(folders: Sequence[ResultsFolder], table: pd.DataFrame) -> list[str]:
@@ -131,8 +134,10 @@ def notices(folders: Sequence[ResultsFolder], table: pd.DataFrame) -> list[str]:
             if unmeasured:
                 found.append(f"{metric.label}: no value at all for {', '.join(map(str, unmeasured))}.")
     for name in incomparable_metrics(folders):
-        ways = "; ".join(f"{way} ({', '.join(sorted(users))})" for way, users in measured_ways(folders)[name].items())
-        found.append(f"{name} was measured in different ways and is left out of comparisons: {ways}.")
+        listing = "; ".join(
+            f"{how} ({', '.join(sorted(variants))})" for how, variants in measurements(folders)[name].items()
+        )
+        found.append(f"{name} was measured in different ways and is left out of comparisons: {listing}.")
     return found
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.stats import DegenerateDataWarning, bootstrap, wilcoxon
 from statsmodels.stats.multitest import multipletests
 
-from evaluation.catalogue import Metric
+from evaluation.metrics.base import Metric
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000

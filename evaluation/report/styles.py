@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evaluation.report.collect import ReportedVariant
+
 FIXED = {
     "rotationdrag": "#D55E00",
     "dragdiffusion": "#0072B2",
@@ -31,30 +33,30 @@ class Style:
     line: str
 
 
-def method_styles(names: Sequence[str]) -> dict[str, Style]:
-    """A style for each name.
+def method_styles(variants: Sequence[ReportedVariant]) -> dict[str, Style]:
+    """A style for each variant, by its name.
 
     The project's own methods always have their own colours. Others take what is left in the order in which they come,
     so that a new method changes the style of none before it.
 
     Args:
-        names: the methods in the order of their first edits. A name of the form `method @ folder` has its method's
-            colour, with another line for each folder.
+        variants: in the order of their first edits. The same variant in several folders has one colour, with another
+            line for each folder.
     """
-    bases = list(dict.fromkeys(_base(name) for name in names))
+    bases = list(dict.fromkeys(_base(item.variant) for item in variants))
     unknown = [base for base in bases if base not in FIXED]
     colours = FIXED | {base: OTHERS[index % len(OTHERS)] for index, base in enumerate(unknown)}
     markers = {base: MARKERS[index % len(MARKERS)] for index, base in enumerate([*FIXED, *unknown])}
-    folders = list(dict.fromkeys(_folder(name) for name in names))
+    folders = list(dict.fromkeys(item.folder for item in variants))
     return {
-        name: Style(colours[_base(name)], markers[_base(name)], LINES[folders.index(_folder(name)) % len(LINES)])
-        for name in names
+        item.name: Style(
+            colours[_base(item.variant)],
+            markers[_base(item.variant)],
+            LINES[folders.index(item.folder) % len(LINES)],
+        )
+        for item in variants
     }
 
 
-def _base(name: str) -> str:
-    return name.partition(" @ ")[0].replace("_", "").replace("-", "")
-
-
-def _folder(name: str) -> str:
-    return name.partition(" @ ")[2]
+def _base(variant: str) -> str:
+    return variant.replace("_", "").replace("-", "")

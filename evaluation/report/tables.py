@@ -10,12 +10,14 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from evaluation.catalogue import BY_NAME, COSTS, METRICS, Metric
+from evaluation.metrics.base import Metric
+from evaluation.report.collect import ANGLE_BINS
+from evaluation.report.columns import BY_NAME, COLUMNS
 from evaluation.report.statistics import Comparison, estimate, means_by_sample
 
 GROUPINGS = {"split": "split", "angle": "angle_bin", "category": "category"}
 """What means are taken apart by, and the column that says so."""
-FAMILIES = {
+TITLES = {
     "main": "Overview",
     "accuracy": "Accuracy",
     "fidelity": "Fidelity to the source picture",
@@ -62,7 +64,7 @@ def summarize(table: pd.DataFrame, variants: Sequence[str]) -> pd.DataFrame:
         were made, but for which the metric does not apply or could not be determined) and `infinite`.
     """
     rows = []
-    metrics = [item for item in (*METRICS, *COSTS) if item.name in table and table[item.name].notna().any()]
+    metrics = [item for item in COLUMNS if item.name in table and table[item.name].notna().any()]
     parts = [("all", "all", table)]
     for grouping, column in GROUPINGS.items():
         parts += [(grouping, str(group), part) for group, part in table.groupby(column, sort=True)]
@@ -90,8 +92,8 @@ def summarize(table: pd.DataFrame, variants: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def family_tables(summary: pd.DataFrame, variants: Sequence[str], incomparable: Collection[str] = ()) -> list[Table]:
-    """One table per family of metrics, over all samples, methods as rows.
+def overall_tables(summary: pd.DataFrame, variants: Sequence[str], incomparable: Collection[str] = ()) -> list[Table]:
+    """One table per group of metrics, over all samples, methods as rows.
 
     Args:
         summary: from `summarize`.
@@ -99,14 +101,14 @@ def family_tables(summary: pd.DataFrame, variants: Sequence[str], incomparable: 
         incomparable: names of metrics in which there is no best, because they were measured in different ways.
     """
     return [
-        _table(title, summary[summary["grouping"] == "all"], variants, _columns(family), incomparable)
-        for family, title in FAMILIES.items()
-        if _has_values(summary, _columns(family))
+        _table(title, summary[summary["grouping"] == "all"], variants, _columns(name), incomparable)
+        for name, title in TITLES.items()
+        if _has_values(summary, _columns(name))
     ]
 
 
 def group_tables(summary: pd.DataFrame, variants: Sequence[str], incomparable: Collection[str] = ()) -> list[Table]:
-    """The overview for each split, angle bin and category, where there are several; arguments as `family_tables`."""
+    """The overview for each split, angle bin and category, where there are several; arguments as `overall_tables`."""
     tables = []
     for grouping in GROUPINGS:
         part = summary[summary["grouping"] == grouping]
@@ -213,9 +215,8 @@ def to_html(table: Table) -> str:
     )
 
 
-def _columns(family: str) -> list[Metric]:
-    metrics = (*METRICS, *COSTS)
-    return [metric for metric in metrics if (metric.main if family == "main" else metric.family == family)]
+def _columns(table: str) -> list[Metric]:
+    return [metric for metric in COLUMNS if (metric.main if table == "main" else metric.table == table)]
 
 
 def _has_values(summary: pd.DataFrame, columns: Sequence[Metric]) -> bool:
@@ -305,8 +306,7 @@ def _probability(p: float) -> str:
 
 def _group_order(group: str) -> tuple[int, str]:
     """Angle bins by their lower edge, everything else by name."""
-    edge = group.partition("°")[0]
-    return (int(edge), "") if "°" in group else (0, group)
+    return (ANGLE_BINS.index(group), "") if group in ANGLE_BINS else (0, group)
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

@@ -62,7 +62,12 @@ class DiftSettings:
 
 @torch.no_grad()
 def dift_features(
-    core: StableDiffusion, image: np.ndarray, settings: DiftSettings | None = None, *, seed: int = 0
+    core: StableDiffusion,
+    image: np.ndarray,
+    settings: DiftSettings | None = None,
+    *,
+    seed: int = 0,
+    posterior_mean: bool = False,
 ) -> torch.Tensor:
     """Diffusion features of a picture: a posterior sample, noised to t once per ensemble member; their mean counts.
 
@@ -77,6 +82,7 @@ def dift_features(
         image: uint8 `(H, W, 3)`, RGB.
         settings: block, timestep and ensemble; None means the defaults.
         seed: seed of the noise.
+        posterior_mean: whether the posterior's mean takes the place of the sample.
 
     Returns:
         float32 `(1, C, h, w)` on the core's device, at the block's own resolution.
@@ -84,7 +90,8 @@ def dift_features(
     settings = settings or DiftSettings()
     generator = torch.Generator().manual_seed(_noise_seed(image, seed))
     tensor = _as_input(core, image, settings.resolution)
-    latents = core.sample_posterior(tensor, generator).expand(settings.ensemble, -1, -1, -1)
+    latents = core.encode(tensor) if posterior_mean else core.sample_posterior(tensor, generator)
+    latents = latents.expand(settings.ensemble, -1, -1, -1)
     noise = torch.randn(latents.shape, generator=generator).to(latents)
     timestep = torch.tensor(settings.timestep, device=latents.device)
     noised = core.scheduler.add_noise(latents, noise, timestep)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from rotationbench.results.locks import edit_lock
 
 SCHEMA = 1
 METRICS_FILE = "metrics.json"
+MEASURED_BY_TEXT = re.compile(r"v(?P<revision>\d+)(?: (?P<tools>.*?))?(?: seed=(?P<seed>\d+))?")
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +30,14 @@ class MetricsFile:
         edited: SHA-256 of `edited.png` when it was measured; None when nothing was.
         sample: digest of everything about the sample that a metric can depend on.
         values: by metric; JSON has no infinity, so on disk it is the text `"inf"`.
-        measured_by: by metric, how it was measured.
+        measured_by: by metric, how it was measured: `revision` of the metric, `tools` as text, and `seed` where noise was drawn.
     """
 
     folder: Path
     edited: str | None = None
     sample: str | None = None
     values: dict[str, float | None] = field(default_factory=dict)
-    measured_by: dict[str, Any] = field(default_factory=dict)
+    measured_by: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> MetricsFile:
@@ -49,7 +51,7 @@ class MetricsFile:
                 content.get("edited"),
                 content.get("sample"),
                 {name: None if entry["value"] is None else float(entry["value"]) for name, entry in entries.items()},
-                {name: entry.get("measured_by") for name, entry in entries.items()},
+                {name: measured_by_fields(entry.get("measured_by")) for name, entry in entries.items()},
             )
         except FileNotFoundError:
             return cls(folder)
@@ -70,7 +72,7 @@ class MetricsFile:
         file = cls.read(folder)
         return file if (file.edited, file.sample) == (edited, sample) else cls(folder, edited, sample)
 
-    def add(self, values: Mapping[str, float | None], measured_by: Mapping[str, Any]) -> None:
+    def add(self, values: Mapping[str, float | None], measured_by: Mapping[str, Mapping[str, Any]]) -> None:
         """Put values into the file on disk, beside those that others have put there about this picture and sample.
 
         Args:
@@ -93,3 +95,20 @@ class MetricsFile:
                 },
             }
             write_json(self.folder / METRICS_FILE, content)
+
+
+def measured_by_fields(entry: Any) -> Mapping[str, Any]:
+    """The fields of what a file says about how a value was measured; older files hold one text for them.
+
+    >>> measured_by_fields("v1 opencv 5.0.0")
+    {'revision': 1, 'tools': 'opencv 5.0.0'}
+    >>> measured_by_fields("v2 dift up_block=1 seed=7")
+    {'revision': 2, 'tools': 'dift up_block=1', 'seed': 7}
+    """
+    if isinstance(entry, Mapping):
+        return entry
+    found = MEASURED_BY_TEXT.fullmatch(str(entry))
+    if found is None:
+        return {"revision": None, "tools": str(entry)}
+    fields = {"revision": int(found["revision"]), "tools": found["tools"] or ""}
+    return fields if found["seed"] is None else {**fields, "seed": int(found["seed"])}

@@ -101,7 +101,7 @@ def test_the_mean_distance_takes_the_configured_model(results, caplog):
     assert evaluate(results, *settings, "+evaluator.dift={ensemble: 1}") == 0
     assert "edits were made with 111111111111" in caplog.text
     content = json.loads((results / "truth" / "blob000" / "metrics.json").read_text())
-    assert "timestep=261 up_block=1 ensemble=1" in content["metrics"]["mean_distance"]["measured_by"]
+    assert "timestep=261 up_block=1 ensemble=1" in content["metrics"]["mean_distance"]["measured_by"]["tools"]
 
 
 def test_seeds_come_together_under_one_method(tmp_path):

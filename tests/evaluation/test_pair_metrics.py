@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from evaluation.metrics.dai import dragging_accuracy_index
-from evaluation.metrics.mean_distance import mean_distance
-from evaluation.metrics.mm_distance import search_discs
+from evaluation.metrics.point_distance import mean_distance, search_discs
 from rotationbench.points import ImagePoints
 
 SIZE = (16, 20)

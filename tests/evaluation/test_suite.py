@@ -12,11 +12,13 @@ import pytest
 import torch
 from synthetic_results import make_sample, the_wrong_way, write_edit
 
-from evaluation.catalogue import BY_NAME, FAST, FULL, select_metrics
+from evaluation.metrics import SETS, select_metrics
+from evaluation.report.columns import BY_NAME
 from evaluation.suite import MetricSuite
 from rotationbench.errors import ConfigError, DatasetError
 from rotationbench.results import read_edit
 
+FULL = SETS["full"]
 CHEAP = ["psnr", "psnr_target", "background_psnr", "dai_1"]
 
 
@@ -27,7 +29,7 @@ def sample():
 
 def test_a_choice_of_metrics_is_a_set_a_name_or_a_list():
     assert select_metrics("none") == ()
-    assert set(select_metrics("fast")) == set(FAST) < set(select_metrics("full")) == set(FULL)
+    assert set(select_metrics("fast")) == set(SETS["fast"]) < set(select_metrics("full")) == set(FULL)
     assert select_metrics("psnr") == ("psnr",)
     assert select_metrics(["psnr", "mean_distance", "psnr"]) == ("mean_distance", "psnr")
 
@@ -39,8 +41,6 @@ def test_an_unknown_metric_is_refused_with_the_known_ones(choice):
 
 
 def test_settings_are_checked():
-    with pytest.raises(ConfigError, match="batch_size: expected at least 1, got 0"):
-        MetricSuite("none", device="cpu", batch_size=0)
     with pytest.raises(ConfigError, match=r"evaluator\.dift: .*'timestop'"):
         MetricSuite("none", device="cpu", dift={"timestop": 1})
     with pytest.raises(ConfigError, match=r"dift\.ensemble: expected 1 to 1000, got 0"):
@@ -132,13 +132,13 @@ def test_an_edit_of_another_size_is_refused(sample, tmp_path):
 
 @pytest.fixture
 def counted(monkeypatch):
-    """The names of all metrics measured, one list per call."""
+    """The names of all metrics measured, a set per call."""
     calls: list[set[str]] = []
     measure = MetricSuite._measure
 
-    def count(self, job):
-        calls.extend([set(job.names)] * len(job.edits))
-        return measure(self, job)
+    def count(self, edit):
+        calls.append(set(edit.names))
+        return measure(self, edit)
 
     monkeypatch.setattr(MetricSuite, "_measure", count)
     return calls

@@ -7,8 +7,8 @@ import pytest
 from matplotlib.colors import to_hex
 from synthetic_results import make_sample, write_edit, write_results
 
-from evaluation.catalogue import BY_NAME
-from evaluation.report.collect import read_folders
+from evaluation.report.collect import ReportedVariant, read_folders
+from evaluation.report.columns import BY_NAME
 from evaluation.report.plots import (
     all_plots,
     cost_stack,
@@ -22,7 +22,7 @@ from evaluation.report.plots import (
 from evaluation.report.styles import FIXED, OTHERS, method_styles
 
 ERROR = BY_NAME["rotation_error"]
-STYLES = method_styles(["truth", "idle", "backwards"])
+STYLES = method_styles([ReportedVariant(name) for name in ("truth", "idle", "backwards")])
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +106,8 @@ def test_the_same_plot_is_the_same_file(folder, tmp_path):
 
 
 def test_styles_of_known_methods_are_fixed_and_new_ones_change_none_before_them():
-    few = method_styles(["rotationdrag", "mine"])
-    more = method_styles(["rotationdrag", "mine", "sde_drag", "yours"])
+    few = method_styles([ReportedVariant(name) for name in ("rotationdrag", "mine")])
+    more = method_styles([ReportedVariant(name) for name in ("rotationdrag", "mine", "sde_drag", "yours")])
     assert few["rotationdrag"].colour == more["rotationdrag"].colour == FIXED["rotationdrag"]
     assert few["mine"] == more["mine"]
     assert more["sde_drag"].colour == FIXED["sdedrag"]
@@ -116,7 +116,7 @@ def test_styles_of_known_methods_are_fixed_and_new_ones_change_none_before_them(
 
 
 def test_a_method_of_two_folders_has_one_colour_and_two_lines():
-    styles = method_styles(["mine @ here", "mine @ there"])
+    styles = method_styles([ReportedVariant("mine", "here"), ReportedVariant("mine", "there")])
     here, there = styles.values()
     assert (here.colour, here.marker) == (there.colour, there.marker)
     assert here.line != there.line

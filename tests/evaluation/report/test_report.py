@@ -13,7 +13,7 @@ from synthetic_results import make_sample, the_truth, the_wrong_way, write_edit,
 
 from evaluation.report.build import ReportSettings, combined_table, compare_all, run, write_report
 from evaluation.report.collect import read_folders
-from evaluation.report.provenance import differences, incomparable_metrics, notices
+from evaluation.report.provenance import differing_settings, incomparable_metrics, notices
 from evaluation.suite import MetricSuite
 from rotationbench.datasets import open_dataset, write_sample
 from rotationbench.errors import ConfigError, DatasetError
@@ -208,7 +208,7 @@ def test_folders_are_kept_apart_and_their_differences_listed(two_folders):
     output = two_folders[0] / "report"
     summary = pd.read_csv(output / "summary.csv")
     assert set(summary["variant"]) == {"rotationdrag @ here", "rotationdrag @ there"}
-    found = {item.key: item.values for item in differences(read_folders(two_folders))}
+    found = {item.key: item.values for item in differing_settings(read_folders(two_folders))}
     assert found == {
         "config.method.max_steps": {"here": "80", "there": "160"},
         "weights_hash": {"here": "80", "there": "160"},

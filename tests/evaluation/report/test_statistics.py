@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from evaluation.catalogue import BY_NAME
+from evaluation.report.columns import BY_NAME
 from evaluation.report.statistics import (
     compare,
     estimate,

@@ -10,8 +10,8 @@ from evaluation.report.collect import angle_bin
 from evaluation.report.tables import (
     Cell,
     Table,
-    family_tables,
     group_tables,
+    overall_tables,
     summarize,
     to_html,
     to_latex,
@@ -47,7 +47,7 @@ def table() -> pd.DataFrame:
 
 @pytest.fixture
 def overview(table) -> Table:
-    return family_tables(summarize(table, NAMES), NAMES)[0]
+    return overall_tables(summarize(table, NAMES), NAMES)[0]
 
 
 def cell(table: Table, method: str, column: str) -> Cell:
@@ -79,7 +79,7 @@ def test_best_and_second_are_marked_in_the_metric_s_direction(overview):
 
 
 def test_metrics_measured_in_several_ways_have_no_best(table):
-    overview = family_tables(summarize(table, NAMES), NAMES, ["mean_distance"])[0]
+    overview = overall_tables(summarize(table, NAMES), NAMES, ["mean_distance"])[0]
     assert [cell(overview, name, "MD [px] ↓").rank for name in NAMES] == [0, 0, 0]
     assert cell(overview, "good", "PSNR to target [dB] ↑").rank == 1
 
