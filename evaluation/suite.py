@@ -6,6 +6,8 @@ import hashlib
 import io
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from evaluation.metrics import FAMILIES, select_metrics
 from evaluation.metrics.base import Edited, MetricFamily, Tools, Values
 from evaluation.metrics.clip_similarity import VIT_B16
 from evaluation.metrics.features import PictureFeatures
+from rotationbench.config import ModelConfig, find, named_model
 from rotationbench.diffusion.core import StableDiffusion, resolve_device
 from rotationbench.diffusion.dift import DiftSettings
 from rotationbench.errors import ConfigError, DatasetError, MissingWeightsError
@@ -28,11 +31,13 @@ class MetricSuite:
     """The metrics of a run.
 
     Args:
-        metrics: `"none"`, `"fast"`, `"full"`, one name or a list of names.
+        metrics: `"none"`, `"fast"`, `"full"`, `"published"`, one name or a list of names.
         device: `"auto"`, `"cpu"`, `"cuda"` or any name torch knows.
-        dift: changes to the default `DiftSettings` of the mean distances; the prompt is always the sample's.
-        dift_model: hub id, folder or file of the model that the mean distances' features come from; None means the
-            model that is handed over with the edits.
+        dift: changes to the default `DiftSettings` of the mean distances; None means what the model proposes. The
+            prompt is always the sample's.
+        dift_model: the model that the mean distances' features come from: a name in `conf/model`, a hub id, a folder
+            or a file; None means the model that is handed over with the edits.
+        model_dift: what the model that is handed over proposes as `dift`; a name in `conf/model` brings its own.
         clip: hub id or folder of the CLIP model of `clip_similarity`.
 
     Attributes:
@@ -40,6 +45,7 @@ class MetricSuite:
         available: those of them that can be measured here.
         missing: for each metric asked for whose weights are not on this machine, the command that fetches them; also
             logged, once.
+        tools: what the families measure with.
         needs_core: whether `evaluate` and `evaluate_edit` need a model.
 
     Raises:
@@ -53,15 +59,20 @@ class MetricSuite:
         device: str = "auto",
         dift: Mapping[str, Any] | None = None,
         dift_model: str | None = None,
+        model_dift: Mapping[str, Any] | None = None,
         clip: str = VIT_B16,
     ) -> None:
         self.names = select_metrics(metrics)
-        load_model = None if dift_model is None else lambda: StableDiffusion.from_pretrained(dift_model, device=device)
-        features = PictureFeatures(_dift_settings(dift), load_model)
-        tools = Tools(resolve_device(device), features, clip)
+        load_model = None
+        if dift_model is not None:
+            model = _dift_model(dift_model)
+            load_model = partial(_load, model, device)
+            model_dift = model.dift
+        features = PictureFeatures(_dift_settings(model_dift if dift is None else dift), load_model)
+        self.tools = Tools(resolve_device(device), features, clip)
         self._families: list[MetricFamily] = []
         self.missing: dict[str, str] = {}
-        for family in (family(tools) for family in FAMILIES):
+        for family in (family(self.tools) for family in FAMILIES):
             wanted = [metric.name for metric in family.metrics if metric.name in self.names]
             if not wanted:
                 continue
@@ -171,6 +182,32 @@ class MetricSuite:
             if any(metric.name in edit.names for metric in family.metrics):
                 found |= family.measure(edit)
         return {name: found.get(name) for name in edit.names}
+
+
+def _dift_model(name: str) -> ModelConfig:
+    """The model that `evaluator.dift_model` names.
+
+    Raises:
+        ConfigError: when it is neither a name in `conf/model` nor something on disk, and cannot be a hub id.
+    """
+    model = named_model(name)
+    if model is not None:
+        return model
+    if "/" not in name and not Path(find(name)).exists():
+        raise ConfigError(
+            f"evaluator.dift_model: expected a name in conf/model, a hub id, a folder or a file, got {name!r}."
+        )
+    return ModelConfig(name=name, pretrained=name)
+
+
+def _load(model: ModelConfig, device: str) -> StableDiffusion:
+    return StableDiffusion.from_pretrained(
+        str(find(model.pretrained)),
+        vae=None if model.vae is None else str(find(model.vae)),
+        device=device,
+        allow_pickle=model.allow_pickle,
+        single_file_config=model.single_file_config,
+    )
 
 
 def _dift_settings(changes: Mapping[str, Any] | None) -> DiftSettings:

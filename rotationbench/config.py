@@ -143,6 +143,18 @@ def build_method(config: dict[str, Any]) -> DragMethod:
     return cast(DragMethod, validated(cast(type, method), settings, where="method"))
 
 
+def named_model(name: str) -> ModelConfig | None:
+    """The settings in `conf/model/<name>.yaml`; None when there is no such file.
+
+    Raises:
+        ConfigError: when they are incomplete or wrong.
+    """
+    files = {file.stem: file for file in (project_root() / "conf" / "model").glob("*.yaml")}
+    if name not in files:
+        return None
+    return validated(ModelConfig, cast(DictConfig, OmegaConf.load(files[name])), where=f"model {name}")
+
+
 def build_core(
     model: ModelConfig, *, device: str = "auto", dtype: str = "auto", cache_dir: str | Path | None = None
 ) -> StableDiffusion:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 
+from rotationbench.rotation import turn_mask
 from rotationbench.sample import DragSample
 
 
@@ -22,7 +22,7 @@ def touched_region(sample: DragSample) -> np.ndarray | None:
     if after is None:
         if sample.meta.pivot is None or sample.meta.angle is None:
             return None
-        after = turned_mask(before, sample.meta.pivot, sample.meta.angle)
+        after = turn_mask(before, sample.meta.pivot, sample.meta.angle)
     return before | after
 
 
@@ -40,11 +40,3 @@ def target_regions(sample: DragSample) -> Iterator[tuple[str, np.ndarray, np.nda
     if touched is not None:
         yield "inside_", sample.target, touched
         yield "outside_", sample.target, ~touched
-
-
-def turned_mask(mask: np.ndarray, pivot: tuple[float, float], angle: float) -> np.ndarray:
-    """Bool `(H, W)`: `mask` turned by `angle` degrees about `pivot = (x, y)` in pixels, clockwise on the screen."""
-    # OpenCV's angle is counter-clockwise on the screen.
-    matrix = cv2.getRotationMatrix2D(pivot, -angle, 1.0)
-    turned = cv2.warpAffine(mask.astype(np.uint8), matrix, mask.shape[::-1], flags=cv2.INTER_NEAREST)
-    return turned.astype(bool)

@@ -18,6 +18,7 @@ from evaluation.metrics.base import Edited, Metric, MetricFamily, Values
 from evaluation.metrics.checks import require_region, require_same_pictures
 from evaluation.metrics.regions import touched_region
 from rotationbench.diffusion.core import StableDiffusion
+from rotationbench.rotation import wrap_degrees
 from rotationbench.sample import DragSample
 
 WORKING_SIDE = 512
@@ -59,11 +60,6 @@ class Turn:
     angle: float
     confidence: float
     inliers: int
-
-
-def wrap_degrees(angle: float) -> float:
-    """The same direction in (−180, 180]."""
-    return 180.0 - (180.0 - angle) % 360.0
 
 
 def rotation_error(turn: float, wanted: float) -> float:

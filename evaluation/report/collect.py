@@ -12,10 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from evaluation.metrics import METRICS
-from evaluation.metrics.rotation import wrap_degrees
 from evaluation.report.columns import BY_NAME
 from rotationbench.errors import ConfigError, DatasetError
 from rotationbench.results import Edit, ResultStore, edits_table
+from rotationbench.rotation import wrap_degrees
 
 ANGLE_EDGES = (0, 30, 60, 90, 120, 150, 180)
 """Edges in degrees of the bins of the size of the wanted turn."""
@@ -62,11 +62,12 @@ class ResultsFolder:
 
 
 def edits_frame(edits: Sequence[Edit]) -> pd.DataFrame:
-    """The table of `rotationbench.results.edits_table` with bins of angles and its metrics in the catalogue's order.
+    """The table of `rotationbench.results.edits_table` with `pairs`, `angle_bin`, and metrics in the order of tables.
 
     Metrics and costs are float64, NaN where there is no value.
     """
     table = edits_table(edits)
+    table["pairs"] = [edit.record["sample"].get("pairs") for edit in edits]
     table["angle_bin"] = [angle_bin(angle) for angle in table["angle"]]
     for name in [name for name in BY_NAME if name in table]:
         table[name] = pd.to_numeric(table[name]).astype("Float64").astype("float64")

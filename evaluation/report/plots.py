@@ -13,13 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from evaluation.metrics.base import Metric
-from evaluation.metrics.rotation import wrap_degrees
 from evaluation.report.collect import ANGLE_EDGES
 from evaluation.report.columns import BY_NAME
 from evaluation.report.statistics import estimate, values_by_sample
 from evaluation.report.styles import Style
 from rotationbench.files import whole_file
 from rotationbench.results import Edit
+from rotationbench.rotation import wrap_degrees
 
 STYLE_FILE = Path(__file__).parent / "rotationbench.mplstyle"
 ACCURACY = ("rotation_error", "mean_distance")

@@ -168,6 +168,32 @@ def failed_samples(table: pd.DataFrame) -> set[str]:
     return set(done.index[~done])
 
 
+def pooled_estimate(values: pd.Series, weights: pd.Series, samples: pd.Series, *, seed: int = 0) -> Estimate:
+    """A mean over all pairs of points of all edits, with its bootstrap interval over samples.
+
+    Args:
+        values: per edit the mean over its pairs; NaN are left out.
+        weights: per edit the number of its pairs.
+        samples: per edit the sample's name: what is resampled.
+        seed: seed of the resampling.
+    """
+    known = values.notna() & weights.notna()
+    weights = weights[known].astype(np.float64)
+    totals, counts = (part.groupby(samples[known]).sum().to_numpy() for part in (values[known] * weights, weights))
+    if len(totals) == 0:
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    mean = float(totals.sum() / counts.sum())
+    if len(totals) < 2:
+        return Estimate(mean, np.nan, np.nan, len(totals))
+    if np.ptp(totals / counts) == 0:
+        return Estimate(mean, mean, mean, len(totals))
+    chosen = np.random.default_rng(seed).integers(0, len(totals), (RESAMPLES, len(totals)))
+    means = totals[chosen].sum(axis=1) / counts[chosen].sum(axis=1)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Estimate(mean, float(low), float(high), len(totals))
+
+
 def _interval(values: np.ndarray, method: str, seed: int) -> tuple[float, float]:
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
         warnings.simplefilter("ignore", DegenerateDataWarning)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ import pandas as pd
 from evaluation.metrics.base import Metric
 from evaluation.report.collect import ANGLE_BINS
 from evaluation.report.columns import BY_NAME, COLUMNS
-from evaluation.report.statistics import Comparison, estimate, means_by_sample
+from evaluation.report.statistics import Comparison, estimate, means_by_sample, pooled_estimate
 
 GROUPINGS = {"split": "split", "angle": "angle_bin", "category": "category"}
 """What means are taken apart by, and the column that says so."""
@@ -76,13 +76,18 @@ def summarize(table: pd.DataFrame, variants: Sequence[str]) -> pd.DataFrame:
             means, done = means_by_sample(own, metrics), own["status"] == "done"
             for metric in metrics:
                 column = own[metric.name]
+                found = (
+                    pooled_estimate(column, own["pairs"], own["sample"])
+                    if metric.pooled
+                    else estimate(means[metric.name].to_numpy())
+                )
                 rows.append(
                     {
                         "grouping": grouping,
                         "group": group,
                         "variant": variant,
                         "metric": metric.name,
-                        **asdict(estimate(means[metric.name].to_numpy())),
+                        **asdict(found),
                         "edits": len(own),
                         "failed": int((~done).sum()),
                         "without_value": int((done & column.isna()).sum()),
@@ -100,11 +105,15 @@ def overall_tables(summary: pd.DataFrame, variants: Sequence[str], incomparable:
         variants: the methods, in the order of the rows.
         incomparable: names of metrics in which there is no best, because they were measured in different ways.
     """
-    return [
-        _table(title, summary[summary["grouping"] == "all"], variants, _columns(name), incomparable)
+    overall = summary[summary["grouping"] == "all"] if not summary.empty else summary
+    tables = [
+        _table(title, overall, variants, _columns(name), incomparable)
         for name, title in TITLES.items()
         if _has_values(summary, _columns(name))
     ]
+    if _has_values(summary, _columns("published")):
+        tables.append(_published_table(overall, variants, incomparable))
+    return tables
 
 
 def group_tables(summary: pd.DataFrame, variants: Sequence[str], incomparable: Collection[str] = ()) -> list[Table]:
@@ -213,6 +222,19 @@ def to_html(table: Table) -> str:
         f"<h3>{html.escape(table.title)}</h3>"
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{notes}'
     )
+
+
+def _published_table(overall: pd.DataFrame, variants: Sequence[str], incomparable: Collection[str]) -> Table:
+    """Metrics as released scripts compute them, each column with a footnote on how it differs from ours."""
+    measured = set(overall["metric"])
+    columns = [metric for metric in COLUMNS if metric.published and metric.name in measured]
+    columns.sort(key=lambda metric: metric.table != "published")
+    table = _table("As published", overall, variants, columns, incomparable)
+    footnotes = list(dict.fromkeys(metric.published for metric in columns))
+    marks = [f"{metric.title} [{footnotes.index(metric.published) + 1}]" for metric in columns]
+    header = [*table.header[: -len(columns)], *marks]
+    notes = [*table.notes, *(f"[{number}] {text}" for number, text in enumerate(footnotes, 1))]
+    return replace(table, header=header, notes=notes)
 
 
 def _columns(table: str) -> list[Metric]:

@@ -12,7 +12,7 @@ from synthetic_results import make_sample
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from evaluation.metrics.psnr import psnr
-from evaluation.metrics.regions import touched_region, turned_mask
+from evaluation.metrics.regions import touched_region
 from evaluation.metrics.ssim import ssim
 
 
@@ -87,9 +87,3 @@ def test_the_touched_region_is_the_object_before_and_after():
     assert touched_region(replace(sample, meta=replace(sample.meta, object_mask=None))) is None
     unknown = replace(sample.meta, object_mask_target=None, pivot=None)
     assert touched_region(replace(sample, meta=unknown)) is None
-
-
-def test_a_positive_angle_turns_clockwise_on_the_screen():
-    mask = np.zeros((21, 21), bool)
-    mask[10, 16] = True
-    assert np.argwhere(turned_mask(mask, (10, 10), 90)).tolist() == [[16, 10]]
