@@ -167,6 +167,19 @@ def test_a_quadrilateral_maps_in_perspective():
         assert np.abs(np.array(pairs[tuple(end)]) - corner).max() <= 1
 
 
+def test_a_quadrilateral_as_the_published_interface_saves_it():
+    """The interface's file for a square that becomes a parallelogram, as latent cells: target to source."""
+    saved = {
+        (6, 2): (2, 2), (7, 2): (2, 1), (8, 2): (3, 1),
+        (6, 3): (2, 3), (7, 3): (2, 2), (8, 3): (3, 2), (9, 3): (4, 2), (10, 3): (5, 2),
+        (6, 4): (2, 4), (7, 4): (2, 3), (8, 4): (3, 3), (9, 4): (4, 3), (10, 4): (5, 3),
+        (6, 5): (2, 5), (7, 5): (2, 4), (8, 5): (3, 4), (9, 5): (4, 4), (10, 5): (5, 4),
+        (9, 6): (4, 5), (10, 6): (5, 5),
+    }  # fmt: skip
+    source, target = [[16, 16], [40, 16], [40, 40], [16, 40]], [[48, 16], [80, 24], [80, 48], [48, 40]]
+    assert as_dict(dense_mapping(sample_of(sources=source, targets=target), Mapping(kind="polygon"), 8)) == saved
+
+
 def test_corners_come_from_the_settings_or_the_pairs():
     source, target = [[8.0, 8.0], [24.0, 8.0], [8.0, 40.0]], [[16.0, 16.0], [48.0, 16.0], [16.0, 48.0]]
     by_pairs = dense_mapping(sample_of(sources=source, targets=target), Mapping(kind="polygon"), 8)
