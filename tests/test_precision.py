@@ -12,8 +12,11 @@ import pytest
 import torch
 
 from methods.dragdiffusion import DragDiffusion
+from methods.draglora import DragLora
+from methods.dragnoise import DragNoise
 from methods.freedrag import FreeDrag
 from methods.latent_drag import features_and_previous, motion_supervision
+from methods.regiondrag import RegionDrag
 from methods.rotationdrag import RotationDrag
 from methods.sde_drag import SdeDrag
 from rotationbench.diffusion import LoraSettings
@@ -111,6 +114,9 @@ def test_a_step_of_lora_training_is_right_to_rounding(golden_core, golden_sample
         RotationDrag(max_steps=2, min_angle=0.0, lora=None),
         FreeDrag(max_steps=2, lora=None),
         SdeDrag(steps=6, lora=LoraSettings(rank=2, steps=1, batch_size=1)),
+        DragNoise(max_steps=2, lora=None),
+        RegionDrag(steps=6),
+        DragLora(max_steps=1, lora=LoraSettings(rank=2, steps=1, batch_size=1)),
     ],
     ids=lambda method: type(method).__name__,
 )
