@@ -175,6 +175,9 @@ def mean_angle(handles: np.ndarray, targets: np.ndarray, pivot: np.ndarray) -> f
 
     Each is within ±180, positive clockwise on the screen; those on the other side of ±180 than the first are continued
     beyond it, so that +179° and −179° have the mean 180°. A handle that starts or ends on the pivot does not count.
+
+    >>> mean_angle(np.array([[2, 0], [0, 1]]), np.array([[0, 2], [-1, 0]]), np.zeros(2))
+    90.0
     """
     spokes, goals = handles - pivot, targets - pivot
     counted = spokes.any(axis=1) & goals.any(axis=1)

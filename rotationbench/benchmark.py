@@ -118,6 +118,9 @@ def chosen_names(names: Sequence[str], patterns: Sequence[str] | None, limit: in
 
     Raises:
         ConfigError: when a pattern matches nothing.
+
+    >>> chosen_names(["cat", "clock", "dog"], ["c*"], None)
+    ['cat', 'clock']
     """
     chosen = list(names)
     if patterns is not None:

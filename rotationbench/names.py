@@ -21,6 +21,10 @@ def name_fault(name: object, reserved: Collection[str] = ()) -> str | None:
     Args:
         name: the name.
         reserved: names that are taken by something else; capitals make no difference.
+
+    >>> name_fault("cat-left")
+    >>> name_fault("../cat")
+    "expected a name without slashes, got '../cat'"
     """
     if not isinstance(name, str):
         return f"expected text, got {type(name).__name__}"
@@ -58,12 +62,20 @@ def checked_name(name: object, key: str, reserved: Collection[str] = ()) -> str:
 
 
 def folded(name: str) -> str:
-    """What two names must not share: on file systems that ignore case and composition they would be one file."""
+    """What two names must not share: on file systems that ignore case and composition they would be one file.
+
+    >>> folded("Cat-Left") == folded("cat-left")
+    True
+    """
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def name_clashes(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Names that would be one file on some file system: each later name, after the first that it clashes with."""
+    """Names that would be one file on some file system: each later name, after the first that it clashes with.
+
+    >>> name_clashes(["cat", "dog", "Cat"])
+    [('cat', 'Cat')]
+    """
     first: dict[str, str] = {}
     clashes = []
     for name in names:

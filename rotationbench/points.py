@@ -45,7 +45,11 @@ class ImagePoints:
         return ImagePoints(self.xy[index])
 
     def rescaled(self, old_size: tuple[int, int], new_size: tuple[int, int]) -> ImagePoints:
-        """The same places after the picture went from `old_size` to `new_size`, both `(height, width)` in pixels."""
+        """The same places after the picture went from `old_size` to `new_size`, both `(height, width)` in pixels.
+
+        >>> ImagePoints.of([(10, 30)]).rescaled((100, 200), (200, 100)).xy
+        array([[ 5., 60.]])
+        """
         (old_h, old_w), (new_h, new_w) = old_size, new_size
         return ImagePoints(self.xy * np.array([new_w / old_w, new_h / old_h]))
 
@@ -53,6 +57,10 @@ class ImagePoints:
         """Cells of the supervision grid, which is half of `image_size = (height, width)`, halves rounded to even.
 
         A point in the last pixel column or row may round to one cell beyond the grid; it gets the last cell.
+
+        >>> ImagePoints.of([(10, 31), (199, 99)]).to_grid((100, 200)).rc
+        tensor([[16.,  5.],
+                [49., 99.]])
         """
         height, width = image_size
         columns = np.round(self.xy[:, 0] / width * (width // 2)).clip(0, width // 2 - 1)

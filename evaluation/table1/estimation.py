@@ -86,6 +86,9 @@ def corner_error(estimated: np.ndarray | None, true: np.ndarray, corners: np.nda
     """Mean distance in pixels between the corners `(4, 2)` mapped by the estimated and by the true homography.
 
     None without an estimate; infinite when the estimate maps a corner beyond infinity.
+
+    >>> corner_error(np.array([[1, 0, 3], [0, 1, 4], [0, 0, 1.0]]), np.eye(3), np.array([[0, 0], [9, 9.0]]))
+    5.0
     """
     if estimated is None:
         return None

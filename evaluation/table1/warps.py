@@ -92,7 +92,11 @@ class Crop:
 
     @property
     def corners(self) -> np.ndarray:
-        """float64 `(4, 2)`: centres of the corner pixels, `(x, y)` within the crop, clockwise from the top left."""
+        """float64 `(4, 2)`: centres of the corner pixels, `(x, y)` within the crop, clockwise from the top left.
+
+        >>> Crop(left=5, top=5, height=3, width=4).corners.tolist()
+        [[0.0, 0.0], [3.0, 0.0], [3.0, 2.0], [0.0, 2.0]]
+        """
         right, bottom = self.width - 1, self.height - 1
         return np.array([[0, 0], [right, 0], [right, bottom], [0, bottom]], dtype=np.float64)
 

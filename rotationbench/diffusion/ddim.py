@@ -11,6 +11,9 @@ def predicted_x0(latents: torch.Tensor, noise: torch.Tensor, alpha: torch.Tensor
     """The clean latent that `noise` implies at the level with cumulative product `alpha` = ᾱ.
 
     x0 = (z − √(1 − ᾱ)·ε) / √ᾱ; all latents `(B, C, h, w)`.
+
+    >>> predicted_x0(torch.tensor(2.0), torch.tensor(1.0), torch.tensor(0.25)).item()
+    2.267949...
     """
     return (latents - (1 - alpha).sqrt() * noise) / alpha.sqrt()
 
@@ -21,6 +24,9 @@ def ddim_step(
     """Move latents from the level ᾱ = `alpha_from` to `alpha_to` along the predicted noise, up or down.
 
     z' = √ᾱ'·x0 + √(1 − ᾱ')·ε; all latents `(B, C, h, w)`.
+
+    >>> ddim_step(torch.tensor(2.0), torch.tensor(0.0), torch.tensor(0.25), torch.tensor(1.0)).item()
+    4.0
     """
     x0 = predicted_x0(latents, noise, alpha_from)
     return alpha_to.sqrt() * x0 + (1 - alpha_to).sqrt() * noise

@@ -104,7 +104,11 @@ def fingerprint(identity: dict[str, Any]) -> str:
 
 
 def changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """What changed from one nested dictionary to another, one `key: old → new` each."""
+    """What changed from one nested dictionary to another, one `key: old → new` each.
+
+    >>> changes({"lora": {"steps": 60}, "seed": 0}, {"lora": {"steps": 80}, "seed": 0})
+    ['lora.steps: 60 → 80']
+    """
     found: list[str] = []
     for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key), new.get(key)
