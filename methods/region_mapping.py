@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from methods.released_mappings import Pairs, filled, joined, point_pairs, polygon, region_pair
+from methods.turn import object_of
 from rotationbench.errors import ConfigError
 from rotationbench.points import ImagePoints
 from rotationbench.rotation import rotation_matrix, turn_between, wrap_degrees
@@ -194,12 +195,6 @@ def _pivot(sample: DragSample, settings: Mapping) -> np.ndarray | None:
     if len(pivots):
         return pivots.mean(axis=0)
     return None if sample.meta.pivot is None else np.array(sample.meta.pivot)
-
-
-def object_of(sample: DragSample) -> np.ndarray:
-    """Bool `(H, W)`: the object, or else what may change, or else everything."""
-    mask = sample.meta.object_mask
-    return mask if mask is not None and mask.any() else may_change(sample)
 
 
 def may_change(sample: DragSample) -> np.ndarray:
