@@ -175,6 +175,11 @@ def _encoded(text: Any, encoding: Any) -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    """Old protocols call `bytes` for what is empty."""
+    return b""
+
+
 _ARRAY = _Name(None)
 _NAMES = {
     "numpy.ndarray": _ARRAY,
@@ -183,6 +188,8 @@ _NAMES = {
     "numpy.core.multiarray.scalar": _Name(_scalar),
     "numpy.core.numeric._frombuffer": _Name(_filled),
     "_codecs.encode": _Name(_encoded),
+    "__builtin__.bytes": _Name(_no_bytes),
+    "builtins.bytes": _Name(_no_bytes),
 }
 
 
