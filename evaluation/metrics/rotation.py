@@ -18,7 +18,7 @@ from evaluation.metrics.base import Edited, Metric, MetricFamily, Values
 from evaluation.metrics.checks import require_region, require_same_pictures
 from evaluation.metrics.regions import touched_region
 from rotationbench.diffusion.core import StableDiffusion
-from rotationbench.rotation import wrap_degrees
+from rotationbench.rotation import turn_between, turn_matrix, wrap_degrees
 from rotationbench.sample import DragSample
 
 WORKING_SIDE = 512
@@ -81,8 +81,8 @@ def wanted_turn(sample: DragSample) -> float | None:
         return None
     before = sample.sources.xy[~sample.is_pivot] - pivot
     after = sample.targets.xy[~sample.is_pivot] - pivot
-    turns = np.arctan2(after[:, 1], after[:, 0]) - np.arctan2(before[:, 1], before[:, 0])
-    return math.degrees(np.arctan2(np.sin(turns).mean(), np.cos(turns).mean()))
+    turns = np.radians([turn_between(*pair) for pair in zip(before, after, strict=True)])
+    return math.degrees(math.atan2(np.sin(turns).mean(), np.cos(turns).mean()))
 
 
 def measure_turn(
@@ -155,7 +155,7 @@ def _turn_by_tracking(first: np.ndarray, second: np.ndarray, inside: np.ndarray,
     centre = tuple(corners.mean(axis=0).tolist())
     turns = []
     for candidate in CANDIDATES:
-        matrix = cv2.getRotationMatrix2D(centre, -candidate, 1.0)
+        matrix = turn_matrix(centre, candidate)
         matrix[:, 2] += _shift(first, second, inside, matrix)
         turned = cv2.warpAffine(first, matrix, first.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
         start = cv2.transform(corners[None], matrix)[0].astype(np.float32)

@@ -18,11 +18,12 @@ import numpy as np
 
 from rotationbench.datasets import write_sample
 from rotationbench.points import ImagePoints
+from rotationbench.rotation import turn_points
 from rotationbench.sample import DragSample, SampleMeta
 from tools.dataset.assemblies import ASSEMBLIES
 from tools.dataset.geometry import painted_mask
 from tools.dataset.grounds import GROUNDS, TEXTURED
-from tools.dataset.layers import SHADOW_OFFSET, Layer, Sprite, Thing, composed, rotated
+from tools.dataset.layers import SHADOW_OFFSET, Layer, Sprite, Thing, composed
 from tools.dataset.recipes import Recipe, read_recipes
 
 SEED = 20240106
@@ -81,7 +82,7 @@ def generated_sample(recipe: Recipe) -> DragSample:
     target, seen_after = composed(ground, [*behind, thing.turned(pivot, angle), *before])
 
     handles = _handles(recipe, thing, seen, seen_after, pivot, angle)
-    targets = np.round(rotated(handles, pivot, angle))
+    targets = np.round(turn_points(handles, pivot, angle))
     if recipe.given:
         handles, targets = np.vstack([handles, pivot]), np.vstack([targets, pivot])
     hidden = 1 - seen.sum() / composed(ground, [thing])[1].sum() if before else 0.0
@@ -123,7 +124,7 @@ def _placed(recipe: Recipe, rng: np.random.Generator, base: float, angle: float)
         """All outlines relative to the pivot, the moving ones in every pose."""
         return np.concatenate(
             [
-                rotated((outline - recipe.pivot) * scale, (0.0, 0.0), base + pose)
+                turn_points((outline - recipe.pivot) * scale, (0.0, 0.0), base + pose)
                 for outline, moves in outlines
                 for pose in (poses if moves else (0.0,))
             ]
@@ -229,7 +230,7 @@ def _handles(
     for wished in moving.to_picture(np.array(recipe.handles, np.float64)):
         nearest = int(np.argmin((columns - wished[0]) ** 2 + (rows - wished[1]) ** 2))
         handle = np.array([columns[nearest], rows[nearest]], np.float64)
-        x, y = np.round(rotated(handle[None], pivot, angle)[0]).astype(int)
+        x, y = np.round(turn_points(handle[None], pivot, angle)[0]).astype(int)
         if seen_after[y, x] and np.hypot(*(handle - wished)) < 30:
             handles.append(handle)
     if not handles:

@@ -1,20 +1,14 @@
-"""Turning points, outlines and masks about a pivot, and the masks that a person would paint for that."""
+"""The insides of outlines, and the masks that a person would paint for a turn."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
+from rotationbench.rotation import turn_mask
+
 SWEEP_STEP = 3.0
 """Degrees between the poses whose union is the swept region."""
-
-
-def turned(points: np.ndarray, pivot: tuple[float, float], angle: float) -> np.ndarray:
-    """`points (N, 2)` as (x, y), turned by `angle` degrees about `pivot`, clockwise on the screen."""
-    radians = np.deg2rad(angle)
-    cosine, sine = np.cos(radians), np.sin(radians)
-    offset = np.asarray(points, np.float64) - pivot
-    return offset @ np.array([[cosine, sine], [-sine, cosine]]) + pivot
 
 
 def filled(outline: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -22,12 +16,6 @@ def filled(outline: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     mask = np.zeros(size, np.uint8)
     cv2.fillPoly(mask, [np.round(outline).astype(np.int32)], 1)
     return mask.astype(bool)
-
-
-def turned_mask(mask: np.ndarray, pivot: tuple[float, float], angle: float) -> np.ndarray:
-    """Bool `(H, W)`: `mask` turned by `angle` degrees about `pivot`, clockwise on the screen, by nearest pixel."""
-    matrix = cv2.getRotationMatrix2D(pivot, -angle, 1.0)
-    return cv2.warpAffine(mask.astype(np.uint8), matrix, mask.shape[::-1], flags=cv2.INTER_NEAREST).astype(bool)
 
 
 def painted_mask(thing: np.ndarray, pivot: tuple[float, float], angle: float, margin: int) -> np.ndarray:
@@ -40,7 +28,7 @@ def painted_mask(thing: np.ndarray, pivot: tuple[float, float], angle: float, ma
         margin: width of the border in pixels.
     """
     poses = np.linspace(0, angle, max(2, int(abs(angle) / SWEEP_STEP) + 1))
-    swept = np.any([turned_mask(thing, pivot, pose) for pose in poses], axis=0).astype(np.uint8)
+    swept = np.any([turn_mask(thing, pivot, pose) for pose in poses], axis=0).astype(np.uint8)
     brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
     grown = cv2.dilate(swept, brush)
     # A brush rounds corners and closes gaps that are narrower than itself.

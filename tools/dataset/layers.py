@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from rotationbench.rotation import turn_points
+
 SUPERSAMPLING = 2
 """Samples per pixel and axis when a sprite is drawn."""
 BORDER = 4
@@ -70,12 +72,12 @@ class Layer:
 
     def turned(self, pivot: tuple[float, float], angle: float) -> Layer:
         """The layer after a turn by `angle` degrees about `pivot` in the picture, clockwise on the screen."""
-        x, y = rotated(np.array([self.position]), pivot, angle)[0]
+        x, y = turn_points(np.array([self.position]), pivot, angle)[0]
         return replace(self, position=(float(x), float(y)), angle=self.angle + angle)
 
     def to_picture(self, points: np.ndarray) -> np.ndarray:
         """Where `points (N, 2)` of the sprite lie in the picture."""
-        return rotated((points - self.anchor) * self.scale, (0.0, 0.0), self.angle) + self.position
+        return turn_points((points - self.anchor) * self.scale, (0.0, 0.0), self.angle) + self.position
 
     def drawn(self, size: tuple[int, int]) -> np.ndarray:
         """Float64 `size + (4,)`: the layer alone, colours multiplied by alpha."""
@@ -93,7 +95,7 @@ class Layer:
         ys = (np.arange(top, bottom)[:, None] + fine).ravel()
         xs = (np.arange(left, right)[:, None] + fine).ravel()
         grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
-        there = rotated(grid - self.position, (0.0, 0.0), -self.angle) / self.scale + self.anchor + BORDER
+        there = turn_points(grid - self.position, (0.0, 0.0), -self.angle) / self.scale + self.anchor + BORDER
         padded = np.pad(self.sprite.rgba, ((BORDER, BORDER), (BORDER, BORDER), (0, 0)))
         values = np.stack(
             [ndimage.map_coordinates(padded[..., channel], there.T[::-1], order=3) for channel in range(4)], axis=-1
@@ -129,14 +131,6 @@ SHADOW_OFFSET = (6, 9)
 SHADOW_SOFTNESS = 6.0
 """Standard deviation in pixels of the blur of shadows."""
 CONTACT_STRENGTH = 0.45
-
-
-def rotated(points: np.ndarray, pivot: tuple[float, float], angle: float) -> np.ndarray:
-    """`points (N, 2)` as (x, y), turned by `angle` degrees about `pivot`, clockwise on the screen."""
-    radians = np.deg2rad(angle)
-    cosine, sine = float(np.cos(radians)), float(np.sin(radians))
-    x, y = points[:, 0] - pivot[0], points[:, 1] - pivot[1]
-    return np.stack([x * cosine - y * sine + pivot[0], x * sine + y * cosine + pivot[1]], axis=1)
 
 
 def composed(ground: np.ndarray, things: Sequence[Thing]) -> tuple[np.ndarray, np.ndarray]:

@@ -21,8 +21,9 @@ from PIL import Image
 
 from rotationbench.datasets import write_sample
 from rotationbench.points import ImagePoints
+from rotationbench.rotation import turn_points
 from rotationbench.sample import DragSample, SampleMeta
-from tools.dataset.geometry import filled, painted_mask, turned
+from tools.dataset.geometry import filled, painted_mask
 
 FOLDER = Path(__file__).parent
 
@@ -55,7 +56,7 @@ def real_sample(drag: dict[str, Any], about: dict[str, Any], image: np.ndarray) 
     # Only the pixels inside the picture can be painted, wherever the thing goes.
     mask = painted_mask(thing, pivot, angle, drag["margin"])
     handles = np.array(drag["handles"], np.float64)
-    targets = np.round(turned(handles, pivot, angle))
+    targets = np.round(turn_points(handles, pivot, angle))
     if drag["pivot_given"]:
         handles = np.vstack([handles, pivot])
         targets = np.vstack([targets, pivot])

@@ -21,6 +21,7 @@ from rotationbench.config import project_root
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.lora import LoraSettings
 from rotationbench.files import write_json
+from rotationbench.rotation import turn_matrix
 from rotationbench.sample import DragSample
 from tools.minisd.sheets import write_sheet
 
@@ -132,8 +133,7 @@ def fitted_turn(sample: DragSample, edited: np.ndarray) -> float:
     size, source, seen = mask.shape[::-1], sample.image.astype(np.float32), edited.astype(np.float32)
     best, answer = np.inf, 0
     for angle in range(-FIT_LIMIT, FIT_LIMIT + 1):
-        # OpenCV's angle is counter-clockwise on the screen.
-        matrix = cv2.getRotationMatrix2D(pivot, -angle, 1.0)
+        matrix = turn_matrix(pivot, angle)
         inside = cv2.warpAffine(grown, matrix, size, flags=cv2.INTER_NEAREST).astype(bool)
         difference = float(np.abs(cv2.warpAffine(source, matrix, size)[inside] - seen[inside]).mean())
         if difference < best:
