@@ -32,7 +32,7 @@ from evaluation.report.build import ReportSettings, write_report
 from methods.rotationdrag import RotatedReferences
 from rotationbench import benchmark
 from rotationbench.config import project_root
-from rotationbench.diffusion.core import resolve_device, resolve_dtype
+from rotationbench.diffusion.devices import resolve_device, resolve_dtype
 from rotationbench.errors import ResultsError
 from rotationbench.files import whole_file
 from rotationbench.results import ResultStore

@@ -18,7 +18,8 @@ from evaluation.metrics.base import Edited, MetricFamily, Tools, Values
 from evaluation.metrics.clip_similarity import VIT_B16
 from evaluation.metrics.features import PictureFeatures
 from rotationbench.config import ModelConfig, find, named_model
-from rotationbench.diffusion.core import StableDiffusion, resolve_device
+from rotationbench.diffusion.core import StableDiffusion
+from rotationbench.diffusion.devices import resolve_device
 from rotationbench.diffusion.dift import DiftSettings
 from rotationbench.errors import ConfigError, DatasetError, MissingWeightsError
 from rotationbench.results import EDITED_FILE, Edit, MetricsFile

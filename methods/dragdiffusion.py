@@ -16,6 +16,7 @@ from methods.latent_drag import (
     optimise_latent,
 )
 from rotationbench.diffusion.core import StableDiffusion
+from rotationbench.diffusion.lora import attached_lora
 from rotationbench.method import DragResult, Progress, no_progress
 from rotationbench.sample import DragSample
 
@@ -37,7 +38,7 @@ class DragDiffusion(LatentDragSettings):
         handles, targets = sample.sources.to_grid(sample.size), sample.targets.to_grid(sample.size)
         steps = core.actual_steps(self.inversion_strength)
 
-        with core.lora(image, sample.prompt, self.lora, seed):
+        with attached_lora(core, image, sample.prompt, self.lora, seed):
             context = core.embed(sample.prompt)
             inverted = core.invert_image(image, sample.prompt, steps)
             drag = optimise_latent(

@@ -30,7 +30,7 @@ from rotationbench.diffusion.attention import (
 )
 from rotationbench.diffusion.core import StableDiffusion, grid_features
 from rotationbench.diffusion.ddim import draw_noise, predicted_x0
-from rotationbench.diffusion.lora import LoraSettings
+from rotationbench.diffusion.lora import LoraSettings, attached_lora
 from rotationbench.diffusion.trainable_lora import TrainableLora, trainable_lora
 from rotationbench.errors import ConfigError
 from rotationbench.method import DragResult, Progress, no_progress
@@ -108,7 +108,7 @@ class DragLora:
         steps = core.actual_steps(self.inversion_strength)
         generator = torch.Generator().manual_seed(seed)
 
-        with core.lora(image, sample.prompt, self.lora, seed):
+        with attached_lora(core, image, sample.prompt, self.lora, seed):
             context = core.embed(sample.prompt)
             inverted = core.invert_image(image, sample.prompt, steps)
             with trainable_lora(core, self.rank, generator) as lora:

@@ -25,7 +25,7 @@ from methods.latent_drag import (
 )
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.features import bottleneck_in_place, capture_features, down_blocks_remembered
-from rotationbench.diffusion.lora import LoraSettings
+from rotationbench.diffusion.lora import LoraSettings, attached_lora
 from rotationbench.errors import ConfigError
 from rotationbench.method import DragResult, Progress, no_progress
 from rotationbench.points import GridPoints
@@ -92,7 +92,7 @@ class DragNoise(LatentDragSettings):
         steps = core.actual_steps(self.inversion_strength)
         steps_with_bottleneck = self.steps_with_bottleneck(core.num_inference_steps, steps)
 
-        with core.lora(image, sample.prompt, self.lora, seed):
+        with attached_lora(core, image, sample.prompt, self.lora, seed):
             context = core.embed(sample.prompt)
             inverted = core.invert_image(image, sample.prompt, steps)
             bottleneck, drag = optimise_bottleneck(

@@ -21,19 +21,17 @@ from methods.latent_drag import (
     LatentDrag,
     LatentSettings,
     Seen,
-    check_not_negative,
-    check_positive,
     drag_result,
     features_and_previous,
     mask_tensor,
     read_bilinear,
 )
 from rotationbench.diffusion.core import StableDiffusion
-from rotationbench.diffusion.lora import LoraSettings
-from rotationbench.errors import ConfigError
+from rotationbench.diffusion.lora import LoraSettings, attached_lora
 from rotationbench.method import DragResult, Progress, no_progress
 from rotationbench.points import GridPoints
 from rotationbench.sample import DragSample
+from rotationbench.settings import check_choice, check_not_negative, check_positive
 
 CANDIDATES = 10
 STEPS_PER_ROUND = 5
@@ -120,8 +118,7 @@ class FreeDrag(LatentSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_not_negative(self, "lam_features")
-        if self.variant not in VARIANTS:
-            raise ConfigError(f"method.variant: expected {' or '.join(VARIANTS)}, got {self.variant!r}.")
+        check_choice(self, VARIANTS, "variant")
         check_positive(self, *(name for name in ("l_expected", "d_max") if getattr(self, name) is not None))
 
     def resolved_variant(self) -> Variant:
@@ -141,7 +138,7 @@ class FreeDrag(LatentSettings):
         handles, targets = sample.sources.to_grid(sample.size), sample.targets.to_grid(sample.size)
         steps = core.actual_steps(self.inversion_strength)
 
-        with core.lora(image, sample.prompt, self.lora, seed):
+        with attached_lora(core, image, sample.prompt, self.lora, seed):
             context = core.embed(sample.prompt)
             inverted = core.invert_image(image, sample.prompt, steps)
             drag = drag_by_templates(

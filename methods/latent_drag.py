@@ -20,6 +20,7 @@ from rotationbench.errors import ConfigError
 from rotationbench.method import DragResult, Progress
 from rotationbench.points import GridPoints
 from rotationbench.sample import DragSample
+from rotationbench.settings import check_between, check_not_negative, check_positive
 
 Tracker = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From features `(1, C, rows, cols)` and handles `(N, 2)` to the handles' new cells `(N, 2)`."""
@@ -61,8 +62,7 @@ class LatentSettings:
         check_positive(self, "max_steps", "latent_lr")
         check_not_negative(self, "lam")
         check_inversion_strength(self.inversion_strength)
-        if not 0 <= self.feature_index <= 4:
-            raise ConfigError(f"method.feature_index: expected 0 to 4, got {self.feature_index}.")
+        check_between(self, 0, 4, "feature_index")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,20 +86,6 @@ class LatentDragSettings(LatentSettings):
         super().__post_init__()
         check_positive(self, "stop_distance")
         check_not_negative(self, "r_m", "r_t")
-
-
-def check_positive(settings: object, *names: str) -> None:
-    """Refuse fields that are zero or negative, by name."""
-    for name in names:
-        if not getattr(settings, name) > 0:
-            raise ConfigError(f"method.{name}: expected a positive number, got {getattr(settings, name)}.")
-
-
-def check_not_negative(settings: object, *names: str) -> None:
-    """Refuse fields that are negative, by name."""
-    for name in names:
-        if not getattr(settings, name) >= 0:
-            raise ConfigError(f"method.{name}: expected zero or a positive number, got {getattr(settings, name)}.")
 
 
 def check_inversion_strength(strength: float) -> None:

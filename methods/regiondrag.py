@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from methods.latent_drag import check_not_negative, mask_tensor
+from methods.latent_drag import mask_tensor
 from methods.region_mapping import Mapping, Pairs, carried, dense_mapping, may_change
 from methods.sde import alpha_at, noised, noising_and_denoising, sde_mean, sde_variance, share_of_steps
 from rotationbench.diffusion.attention import (
@@ -36,6 +36,7 @@ from rotationbench.errors import ConfigError
 from rotationbench.method import DragResult, Progress, no_progress
 from rotationbench.points import ImagePoints
 from rotationbench.sample import DragSample
+from rotationbench.settings import check_not_negative
 
 log = logging.getLogger(__name__)
 

@@ -24,23 +24,23 @@ from methods.dragdiffusion import track_initial_features
 from methods.latent_drag import (
     LatentDragSettings,
     Tracker,
-    check_not_negative,
-    check_positive,
     drag_result,
     mask_tensor,
     nearest_feature,
     optimise_latent,
 )
 from rotationbench.diffusion.core import StableDiffusion, grid_features
-from rotationbench.diffusion.lora import LoraSettings
-from rotationbench.errors import ConfigError
+from rotationbench.diffusion.lora import LoraSettings, attached_lora
 from rotationbench.method import DragResult, Progress, no_progress
 from rotationbench.points import GridPoints
 from rotationbench.rotation import turn_between, turn_points
 from rotationbench.sample import DragSample, resize_mask
+from rotationbench.settings import check_between, check_choice, check_not_negative, check_positive
 
 ROTATIONS = ("paper", "released")
 PIVOT_ASSIGNMENTS = ("shared", "in_order")
+BANK_SPACINGS = (0.01, 180.0)
+"""Degrees between pictures of a bank, smallest and largest; a finer one would hold more than anyone inverts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +80,9 @@ class RotationDrag(LatentDragSettings):
         check_not_negative(self, "min_angle")
         check_positive(self, "rotation_batch")
         if self.rotation_bank is not None:
-            check_positive(self, "rotation_bank")
-        for name, known in (("rotation", ROTATIONS), ("pivot_assignment", PIVOT_ASSIGNMENTS)):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"method.{name}: expected {' or '.join(known)}, got {getattr(self, name)!r}.")
+            check_between(self, *BANK_SPACINGS, "rotation_bank")
+        check_choice(self, ROTATIONS, "rotation")
+        check_choice(self, PIVOT_ASSIGNMENTS, "pivot_assignment")
 
     def edit(
         self, core: StableDiffusion, sample: DragSample, *, seed: int = 0, progress: Progress = no_progress
@@ -99,7 +98,7 @@ class RotationDrag(LatentDragSettings):
             background = torch.zeros(1, 1, *sample.size, device=core.device)
         steps = core.actual_steps(self.inversion_strength)
 
-        with core.lora(image, sample.prompt, self.lora, seed):
+        with attached_lora(core, image, sample.prompt, self.lora, seed):
             context = core.embed(sample.prompt)
             inverted = core.invert_image(image, sample.prompt, steps)
             rotated = RotatedReferences(core, image, context, steps, handles, self)

@@ -18,15 +18,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from methods.latent_drag import check_not_negative, check_positive
 from methods.sde import alpha_at, noised, noising_and_denoising, sde_mean, share_of_steps
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.ddim import draw_noise
-from rotationbench.diffusion.lora import LoraSettings
+from rotationbench.diffusion.lora import LoraSettings, attached_lora, scale_lora
 from rotationbench.errors import ConfigError
 from rotationbench.method import DragResult, Progress, no_progress
 from rotationbench.points import ImagePoints
 from rotationbench.sample import DragSample
+from rotationbench.settings import check_between, check_not_negative, check_positive
 
 RELEASED_SEED = 1234
 
@@ -71,17 +71,14 @@ class SdeDrag:
     def __post_init__(self) -> None:
         check_positive(self, "step_size", "radius")
         check_not_negative(self, "alpha", "lora_scale_min")
-        if not 3 <= self.steps <= 1000:
-            raise ConfigError(f"method.steps: expected 3 to 1000, got {self.steps}.")
+        check_between(self, 3, 1000, "steps")
         if not 0 < self.t0 < 1 or not 2 <= self.noising_steps < self.steps:
             raise ConfigError(
                 f"method.t0: expected a share of the {self.steps} steps that is at least 2 of them and fewer than all, "
                 f"got {self.t0}."
             )
-        if not self.guidance_scale >= 1:
-            raise ConfigError(f"method.guidance_scale: expected 1 or more, got {self.guidance_scale}.")
-        if not 0 <= self.beta <= 1:
-            raise ConfigError(f"method.beta: expected 0 to 1, got {self.beta}.")
+        check_between(self, 1, None, "guidance_scale")
+        check_between(self, 0, 1, "beta")
 
     @property
     def noising_steps(self) -> int:
@@ -101,7 +98,11 @@ class SdeDrag:
         handles, targets = sample.sources[dragged], sample.targets[dragged]
         generator = torch.Generator().manual_seed(seed)
 
-        with core.lora(image, sample.prompt, self.lora, seed), core.cost.phase("drag", core.device), torch.no_grad():
+        with (
+            attached_lora(core, image, sample.prompt, self.lora, seed),
+            core.cost.phase("drag", core.device),
+            torch.no_grad(),
+        ):
             context = torch.cat([core.embed(""), core.embed(sample.prompt)])
             init_latent = core.sample_posterior(image, generator)
             size = init_latent.shape[2], init_latent.shape[3]
@@ -222,7 +223,7 @@ def drag_once(
 
     for level, timestep in zip(range(count, 0, -1), denoising, strict=True):
         guidance_scale, lora_scale = scales(level, count, settings)
-        core.set_lora_scale(lora_scale)
+        scale_lora(core, lora_scale)
         noise, recorded_noise = guided_noise(
             core, torch.cat([latents, recorded[level]]), timestep, context, guidance_scale
         ).chunk(2)

@@ -12,8 +12,10 @@ from hydra.utils import get_class
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from rotationbench.diffusion.limits import MAX_PIXELS, check_model_limits
 from rotationbench.errors import ConfigError
 from rotationbench.method import DragMethod
+from rotationbench.settings import check_numbers
 
 if TYPE_CHECKING:
     from rotationbench.diffusion.core import StableDiffusion
@@ -38,6 +40,7 @@ class ModelConfig:
     compile: bool = False
     allow_pickle: bool = False
     single_file_config: str | None = None
+    max_pixels: int = MAX_PIXELS
     drag_steps: int | None = None
     lora_steps: int | None = None
     latent_lr: float | None = None
@@ -45,6 +48,9 @@ class ModelConfig:
     feature_index: int | None = None
     sde_steps: int | None = None
     dift: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        check_model_limits(self.resolution, self.num_inference_steps, self.max_pixels)
 
 
 @dataclass
@@ -101,7 +107,8 @@ def validated(schema: type[Schema], config: DictConfig | dict[str, Any], *, wher
         where: the key under which the user finds them, for the error message.
 
     Raises:
-        ConfigError: for an unknown key, a wrong type, a missing value, or a value that the dataclass itself refuses.
+        ConfigError: for an unknown key, a wrong type, a missing value, a number that is not finite or beyond all
+            sense, or a value that the dataclass itself refuses.
     """
     try:
         plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
@@ -111,6 +118,7 @@ def validated(schema: type[Schema], config: DictConfig | dict[str, Any], *, wher
         missing = sorted(f"{where}.{key}" if where else key for key in OmegaConf.missing_keys(merged))
         if missing:
             raise ConfigError(f"{', '.join(missing)}: expected a value, got none.")
+        check_numbers(OmegaConf.to_container(merged), where)
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
@@ -181,6 +189,7 @@ def build_core(
         "resolution": model.resolution,
         "attention": model.attention,
         "compile_unet": model.compile,
+        "max_pixels": model.max_pixels,
     }
     return _core(json.dumps(settings, sort_keys=True), None if cache_dir is None else Path(cache_dir))
 

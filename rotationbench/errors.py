@@ -17,6 +17,10 @@ class CheckpointError(RotationBenchError):
     """A checkpoint is missing, incomplete, or not of the Stable Diffusion layout."""
 
 
+class NonFiniteError(RotationBenchError):
+    """A computation left the finite numbers: by the checkpoint, a setting, or a number type that is too small."""
+
+
 class MissingWeightsError(RotationBenchError):
     """Weights that an optional part needs are not at hand; the message holds the command that fetches them."""
 

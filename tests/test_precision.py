@@ -19,8 +19,8 @@ from methods.latent_drag import features_and_previous, motion_supervision
 from methods.regiondrag import RegionDrag
 from methods.rotationdrag import RotationDrag
 from methods.sde_drag import SdeDrag
-from rotationbench.diffusion import LoraSettings
-from rotationbench.diffusion.core import DTYPES
+from rotationbench.diffusion import LoraSettings, attached_lora
+from rotationbench.diffusion.devices import DTYPES
 
 REDUCED = ("fp32", "bf16", "fp16")
 STEPS = 8
@@ -95,11 +95,13 @@ def test_the_tolerances_tell_number_types_apart(golden_core):
 @pytest.mark.parametrize("crop", ["square", "full"])
 @pytest.mark.parametrize("dtype", REDUCED)
 def test_a_step_of_lora_training_is_right_to_rounding(golden_core, golden_sample, dtype, crop):
+    # A rate so large that one step leaves a trace; the optimiser's first step is a sign, so the size is the test's.
+    settings = LoraSettings(rank=2, steps=1, batch_size=2, lr=1e-3, crop=crop)
+
     def noise_with_lora(core):
         sample = golden_sample("cat")
         image = core.image_tensor(sample.image)
-        # A rate so large that one step leaves a trace; the optimiser's first step is a sign, so the size is the test's.
-        with core.lora(image, sample.prompt, LoraSettings(rank=2, steps=1, batch_size=2, lr=1e-3, crop=crop), seed=1):
+        with attached_lora(core, image, sample.prompt, settings, seed=1):
             return core.noise(core.encode(image), 301, core.embed(sample.prompt)).detach()
 
     reduced = golden_core(dtype=dtype)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rotationbench.diffusion.core import StableDiffusion
-    from rotationbench.diffusion.lora import LoraSettings
+    from rotationbench.diffusion.lora import LoraSettings, attached_lora
 
-__all__ = ["LoraSettings", "StableDiffusion"]
+__all__ = ["LoraSettings", "StableDiffusion", "attached_lora"]
 
-MODULES = {"LoraSettings": "lora", "StableDiffusion": "core"}
+MODULES = {"LoraSettings": "lora", "StableDiffusion": "core", "attached_lora": "lora"}
 
 
 def __getattr__(name: str) -> Any:
-    """The class of that name."""
+    """What has that name."""
     if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{MODULES[name]}"), name)

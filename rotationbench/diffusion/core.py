@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,20 @@ from diffusers import DDIMScheduler
 from rotationbench.diffusion.attention import mutual_self_attention, set_attention_kernel
 from rotationbench.diffusion.cost import Cost, PhaseCost
 from rotationbench.diffusion.ddim import ddim_step, draw_noise
+from rotationbench.diffusion.devices import resolve_device, resolve_dtype
 from rotationbench.diffusion.features import capture_features
-from rotationbench.diffusion.loading import Components, hash_weights, load_components
-from rotationbench.diffusion.lora import ADAPTER, LoraSettings, lora_attached
-from rotationbench.errors import CheckpointError, ConfigError
+from rotationbench.diffusion.finite import FiniteWatch
+from rotationbench.diffusion.limits import MAX_PIXELS, check_model_limits, check_prompt, working_size
+from rotationbench.diffusion.loading import Components, hash_model, hash_weights, load_components
+from rotationbench.errors import ConfigError
 
-DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 ATTENTION_KERNELS = ("sdpa", "unfused")
-PREDICTION_TYPES = ("epsilon", "v_prediction")
 FP16_LOSS_SCALE = 2.0**12
 """Losses are multiplied by this before a backward pass in fp16, whose small gradients would otherwise become zero."""
 
 
 class StableDiffusion:
-    """Stable Diffusion with DDIM inversion, features, LoRA and sampling with mutual self-attention.
+    """Stable Diffusion with DDIM inversion, features, and sampling with mutual self-attention.
 
     Outside the UNet, latents `(B, C, h, w)` and features are of one number type, `latent_dtype`: float64 when the
     weights are float64, and float32 for every other type of weights. Noise is drawn in float32 on the CPU and cast, so
@@ -45,6 +45,14 @@ class StableDiffusion:
         compile_unet: compile the UNet's transformer blocks, once for all sizes and batches; differs by rounding. The
             first evaluations take minutes longer, and on a CPU a C++ compiler is needed.
         cache_dir: folder for LoRAs; None keeps nothing on disk.
+        max_pixels: the largest area that pictures are edited at.
+
+    Attributes:
+        weights_hash: SHA-256 over the weights.
+        model_hash: SHA-256 over the weights and all settings of the checkpoint that decide results.
+        cost: what was computed since the last `start_edit`.
+        finite: watches that numbers stay finite.
+        adapter_key: names what the UNet carries beside its own weights, such as a picture's LoRA; None for nothing.
 
     Raises:
         ConfigError: when a setting lies outside its range.
@@ -61,26 +69,23 @@ class StableDiffusion:
         attention: str = "sdpa",
         compile_unet: bool = False,
         cache_dir: Path | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         if attention not in ATTENTION_KERNELS:
             raise ConfigError(f"model.attention: expected one of {', '.join(ATTENTION_KERNELS)}, got {attention!r}.")
-        self.prediction_type = components.scheduler_config.get("prediction_type", "epsilon")
-        if self.prediction_type not in PREDICTION_TYPES:
-            raise CheckpointError(
-                f"scheduler: expected prediction_type {' or '.join(PREDICTION_TYPES)}, got {self.prediction_type!r}."
-            )
-        if not 1 <= num_inference_steps <= 1000:
-            raise ConfigError(f"model.num_inference_steps: expected 1 to 1000, got {num_inference_steps}.")
+        check_model_limits(resolution, num_inference_steps, max_pixels)
         self.device, self.dtype = device, dtype
         self.latent_dtype = torch.float64 if dtype == torch.float64 else torch.float32
-        self.resolution, self.cache_dir = resolution, cache_dir
+        self.resolution, self.cache_dir, self.max_pixels = resolution, cache_dir, max_pixels
         self.weights_hash = hash_weights(components.unet, components.vae, components.text_encoder)
+        self.model_hash = hash_model(self.weights_hash, components.configuration())
         layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
         self.unet = components.unet.to(device, memory_format=layout)
         self.vae = components.vae.to(device)
         self.text_encoder = components.text_encoder.to(device)
         self.tokenizer = components.tokenizer
         self.scheduler_config = components.scheduler_config
+        self.prediction_type = self.scheduler_config.get("prediction_type", "epsilon")
         self.scheduler = DDIMScheduler(
             beta_start=0.00085,
             beta_end=0.012,
@@ -100,9 +105,11 @@ class StableDiffusion:
         self.alphas = self.scheduler.alphas_cumprod.to(device)
         self.vae_factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
         self.cost = Cost()
+        advice = "; fp16 overflows easily, dtype=bf16 and dtype=fp32 do not" if dtype == torch.float16 else ""
+        self.finite = FiniteWatch(self.cost, advice)
+        self.adapter_key: str | None = None
         self._embeddings: dict[str, torch.Tensor] = {}
         self._inversions: dict[tuple[str, str, int, str | None], tuple[torch.Tensor, PhaseCost]] = {}
-        self._lora_key: str | None = None
         set_attention_kernel(self.unet, attention)
         if compile_unet:
             # Only the blocks that repeat, so that hooks and early exits between the others stay what they are. Sizes
@@ -143,14 +150,20 @@ class StableDiffusion:
         )
         return cls(components, device=place, dtype=number_type, **settings)
 
+    def start_edit(self) -> None:
+        """Forget what earlier edits cost and left unread."""
+        self.cost.reset()
+        self.finite.forget()
+
     # --- pictures and prompts -----------------------------------------------------------------------------------
 
     def working_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The size at which a picture of `size = (height, width)` is edited: aspect ratio kept, whole latent cells."""
-        scale = 1.0 if self.resolution is None else self.resolution / min(size)
-        cell = self.vae_factor
-        height, width = (max(cell, round(extent * scale / cell) * cell) for extent in size)
-        return height, width
+        """The size at which a picture of `size = (height, width)` is edited: aspect ratio kept, whole latent cells.
+
+        Raises:
+            ConfigError: when its area is larger than `max_pixels`.
+        """
+        return working_size(size, self.resolution, self.max_pixels, self.vae_factor)
 
     def image_tensor(self, image: np.ndarray) -> torch.Tensor:
         """uint8 `(H, W, 3)` as `(1, 3, H, W)` in [-1, 1], of the latents' number type, on the device."""
@@ -164,19 +177,25 @@ class StableDiffusion:
         Raises:
             ValueError: when a side is no multiple of the autoencoder's factor; see `working_size`.
         """
-        encoded = self._encode(image)
-        mean = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mean
-        return mean.to(self.latent_dtype) * self.vae.config.scaling_factor
+        with self.cost.phase_of_its_own("encode", self.device):
+            encoded = self._encode(image)
+            mean = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mean
+            return self._scaled(mean)
 
     @torch.no_grad()
     def sample_posterior(self, image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Latents drawn from the posterior, scaled; autoencoders without a posterior give their only answer."""
-        encoded = self._encode(image)
-        if hasattr(encoded, "latents"):
-            return encoded.latents.to(self.latent_dtype) * self.vae.config.scaling_factor
-        posterior = encoded.latent_dist
-        mean, std = posterior.mean.to(self.latent_dtype), posterior.std.to(self.latent_dtype)
-        return (mean + std * draw_noise(mean.shape, generator, mean)) * self.vae.config.scaling_factor
+        with self.cost.phase_of_its_own("encode", self.device):
+            encoded = self._encode(image)
+            if hasattr(encoded, "latents"):
+                return self._scaled(encoded.latents)
+            posterior = encoded.latent_dist
+            mean, std = posterior.mean.to(self.latent_dtype), posterior.std.to(self.latent_dtype)
+            return self._scaled(mean + std * draw_noise(mean.shape, generator, mean))
+
+    def _scaled(self, latents: torch.Tensor) -> torch.Tensor:
+        self.finite.watch(latents, "the encoded picture")
+        return latents.to(self.latent_dtype) * self.vae.config.scaling_factor
 
     def _encode(self, image: torch.Tensor) -> Any:
         if image.shape[-2] % self.vae_factor or image.shape[-1] % self.vae_factor:
@@ -188,14 +207,26 @@ class StableDiffusion:
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Pictures `(B, 3, H, W)` in [0, 1] of latents `(B, C, h, w)`."""
-        image = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.dtype)).sample
-        return (image.to(self.latent_dtype) / 2 + 0.5).clamp(0, 1)
+        """Pictures `(B, 3, H, W)` in [0, 1] of latents `(B, C, h, w)`.
+
+        Raises:
+            NonFiniteError: when a number is not finite, here or since the last decoding; it says where it began.
+        """
+        with self.cost.phase("decode", self.device):
+            image = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.dtype)).sample
+            self.finite.watch(image, "the decoded picture")
+            self.finite.check()
+            return (image.to(self.latent_dtype) / 2 + 0.5).clamp(0, 1)
 
     @torch.no_grad()
     def embed(self, prompt: str) -> torch.Tensor:
-        """Text embedding `(1, 77, C)` of a prompt, cut to the text model's length; remembered."""
+        """Text embedding `(1, 77, C)` of a prompt, cut to the text model's length; remembered.
+
+        Raises:
+            ConfigError: when the prompt is longer than anything that could reach the text model.
+        """
         if prompt not in self._embeddings:
+            check_prompt(prompt)
             tokens = self.tokenizer(
                 prompt,
                 padding="max_length",
@@ -204,6 +235,7 @@ class StableDiffusion:
                 return_tensors="pt",
             )
             embedded = self.text_encoder(tokens.input_ids.to(self.device))[0]
+            self.finite.watch(embedded, "the embedded prompt")
             self._embeddings[prompt] = embedded.to(self.latent_dtype)
         return self._embeddings[prompt]
 
@@ -235,7 +267,9 @@ class StableDiffusion:
         """
         with capture_features(self.unet, index, stop=True) as captured:
             self._evaluate(latents, timestep, context)
-        return captured.take().to(self.latent_dtype)
+        features = captured.take().to(self.latent_dtype)
+        self.finite.watch(features, "the UNet's features")
+        return features
 
     def noise_and_features(
         self, latents: torch.Tensor, timestep: torch.Tensor | int, context: torch.Tensor, index: int
@@ -258,9 +292,11 @@ class StableDiffusion:
         self.cost.count(batch, grad=torch.is_grad_enabled())
         reduced = self.dtype != self.latent_dtype
         with torch.autocast(self.device.type, self.dtype) if reduced else nullcontext():
-            return self.unet(
+            predicted = self.unet(
                 latents.to(self.dtype), timestep, encoder_hidden_states=context.to(self.dtype).expand(batch, -1, -1)
             ).sample
+        self.finite.watch(predicted, "the UNet's prediction")
+        return predicted
 
     def gradient(self, loss: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
         """∂loss/∂latents, with the loss scaled up meanwhile where fp16 would lose small gradients."""
@@ -269,7 +305,10 @@ class StableDiffusion:
     def gradients(self, loss: torch.Tensor, variables: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """∂loss/∂variable for each; see `gradient`."""
         scale = FP16_LOSS_SCALE if self.dtype == torch.float16 else 1.0
-        return [gradient / scale for gradient in torch.autograd.grad(loss * scale, list(variables))]
+        gradients = torch.autograd.grad(loss * scale, list(variables))
+        for gradient in gradients:
+            self.finite.watch(gradient, "the gradient of the loss")
+        return [gradient / scale for gradient in gradients]
 
     # --- DDIM ---------------------------------------------------------------------------------------------------
 
@@ -300,13 +339,13 @@ class StableDiffusion:
         return latents
 
     def invert_image(self, image: torch.Tensor, prompt: str, steps: int) -> torch.Tensor:
-        """`invert` of one picture `(1, 3, H, W)` in [-1, 1], remembered by content, prompt, steps and LoRA.
+        """`invert` of one picture `(1, 3, H, W)` in [-1, 1], remembered by content, prompt, steps and adapter.
 
         The cost is charged to the phase `inversion`, also when the result is remembered: what an edit is said to
         cost does not depend on which method ran before it.
         """
         digest = hashlib.sha256(image.detach().cpu().contiguous().numpy().data).hexdigest()
-        key = (f"{tuple(image.shape)} {digest}", prompt, steps, self._lora_key)
+        key = (f"{tuple(image.shape)} {digest}", prompt, steps, self.adapter_key)
         if key in self._inversions:
             latents, cost = self._inversions[key]
             self.cost.charge("inversion", cost)
@@ -314,6 +353,8 @@ class StableDiffusion:
         before = self.cost.snapshot("inversion")
         with self.cost.phase("inversion", self.device):
             latents = self.invert(self.encode(image), self.embed(prompt), steps)
+            # What is not finite must not be remembered.
+            self.finite.check()
         self._inversions[key] = (latents, self.cost.snapshot("inversion").minus(before))
         return latents.clone()
 
@@ -342,63 +383,6 @@ class StableDiffusion:
                 noise = self.noise(latents, timestep, context)
                 latents = self.scheduler.step(noise, timestep, latents, eta=0.0).prev_sample
         return latents[1:]
-
-    # --- LoRA ---------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def lora(self, image: torch.Tensor, prompt: str, settings: LoraSettings | None, seed: int) -> Iterator[None]:
-        """Inside the block, the UNet carries the LoRA of this picture; None as settings means none.
-
-        Args:
-            image: `(1, 3, H, W)` in [-1, 1].
-            prompt: text the LoRA is trained with.
-            settings: how it is trained.
-            seed: seed of the training.
-        """
-        if settings is None:
-            yield
-            return
-        with lora_attached(self, image, prompt, settings, seed) as key:
-            self._lora_key = key
-            try:
-                yield
-            finally:
-                self._lora_key = None
-
-    def set_lora_scale(self, scale: float) -> None:
-        """Weigh the attached LoRA by `scale`; without one, nothing happens."""
-        if self._lora_key is not None:
-            self.unet.set_adapters(ADAPTER, weights=scale)
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device behind a setting; `"auto"` is CUDA where there is one.
-
-    Raises:
-        ConfigError: when torch does not know the name or the device is absent.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device: expected auto, cpu or cuda, got {name!r}.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device: expected a CUDA device, got none: torch sees no GPU on this machine.")
-    return device
-
-
-def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The number type behind a setting; `"auto"` is fp16 on CUDA and fp32 elsewhere.
-
-    Raises:
-        ConfigError: when the name is unknown.
-    """
-    if name == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
-    if name not in DTYPES:
-        raise ConfigError(f"dtype: expected auto, {', '.join(DTYPES)}, got {name!r}.")
-    return DTYPES[name]
 
 
 def grid_features(features: torch.Tensor, image_size: tuple[int, int]) -> torch.Tensor:

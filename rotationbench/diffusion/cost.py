@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 
-import psutil
 import torch
 
 OTHER = "other"
+STATUS = Path("/proc/self/status")
+CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
 @dataclass
@@ -58,6 +61,20 @@ class Cost:
             self._book_time(device)
             self._open.pop()
 
+    @contextmanager
+    def phase_of_its_own(self, name: str, device: torch.device | None = None) -> Iterator[None]:
+        """Book everything inside the block to phase `name` where no other phase but `other` is open."""
+        if self._open and self._open[-1] != OTHER:
+            yield
+            return
+        with self.phase(name, device):
+            yield
+
+    def place(self) -> str:
+        """Where the computation is: the open phase and the number of its UNet evaluations so far."""
+        name = self._open[-1] if self._open else OTHER
+        return f"phase {name}, after {self.of(name).unet_calls} UNet evaluations"
+
     def of(self, name: str) -> PhaseCost:
         """The cost of phase `name` so far; zero when it never ran."""
         return self.phases.setdefault(name, PhaseCost())
@@ -88,20 +105,27 @@ class Cost:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start `peak_memory_mb` afresh, where the device can do that."""
+    """Start `peak_memory_mb` afresh, where the system can do that."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):
+        # 5 resets the peak of the resident set (proc(5), since Linux 4.0).
+        CLEAR_REFS.write_text("5", encoding="ascii")
 
 
-def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory in MiB: of the device on CUDA since `reset_peak_memory`; of the whole process so far elsewhere."""
+def peak_memory_mb(device: torch.device) -> float | None:
+    """Peak memory in MiB since `reset_peak_memory`: of the device on CUDA, of the process elsewhere.
+
+    Returns:
+        None where the system cannot tell the peak since then from the peak since the process began.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    usage = psutil.Process().memory_info()
-    if hasattr(usage, "peak_wset"):
-        return usage.peak_wset / 2**20
-    import resource  # noqa: PLC0415 - Unix only
-
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1 if psutil.MACOS else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+    if not os.access(CLEAR_REFS, os.W_OK):
+        return None
+    try:
+        fields_of_status = dict(line.split(":", 1) for line in STATUS.read_text(encoding="utf-8").splitlines())
+        return int(fields_of_status["VmHWM"].split()[0]) / 1024
+    except (OSError, KeyError, ValueError):
+        return None

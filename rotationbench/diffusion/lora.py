@@ -5,34 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from filelock import FileLock
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tqdm import tqdm
 
+from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.cost import PhaseCost
 from rotationbench.diffusion.ddim import draw_noise
-from rotationbench.errors import ConfigError
+from rotationbench.diffusion.loading import hash_tensors
 from rotationbench.files import whole_file
-
-if TYPE_CHECKING:
-    from rotationbench.diffusion.core import StableDiffusion
+from rotationbench.settings import check_between, check_choice, check_not_negative, check_positive
 
 log = logging.getLogger(__name__)
 
 ADAPTER = "identity"
 TARGET_MODULES = ["to_q", "to_k", "to_v", "to_out.0"]
-CODE_VERSION = 1
-"""Part of the key of a LoRA on disk: raised when the training here changes its results."""
+CODE_VERSION = 2
+"""Part of the key of a LoRA on disk: raised when the training here, or the file's layout, changes."""
+LARGEST_RANK = 1280
+"""The widest projection of Stable Diffusion's attention: a higher rank adds nothing."""
 
 
 @dataclass(frozen=True)
@@ -59,56 +59,61 @@ class LoraSettings:
     crop: str = "square"
 
     def __post_init__(self) -> None:
-        for name in ("rank", "steps", "batch_size", "lr"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"lora.{name}: expected a positive number, got {getattr(self, name)}.")
-        if self.crop not in ("square", "full"):
-            raise ConfigError(f"lora.crop: expected square or full, got {self.crop!r}.")
+        check_positive(self, "steps", "batch_size", "lr", section="lora")
+        check_between(self, 1, LARGEST_RANK, "rank", section="lora")
+        check_not_negative(self, "weight_decay", section="lora")
+        check_choice(self, ("square", "full"), "crop", section="lora")
 
 
 @contextmanager
-def lora_attached(
-    core: StableDiffusion, image: torch.Tensor, prompt: str, settings: LoraSettings, seed: int
-) -> Iterator[str]:
+def attached_lora(
+    core: StableDiffusion, image: torch.Tensor, prompt: str, settings: LoraSettings | None, seed: int
+) -> Iterator[None]:
     """Inside the block, the UNet carries the LoRA of this picture; afterwards it is the plain UNet again.
 
-    The LoRA is read from the core's cache folder when one was trained for the same picture, prompt, weights,
-    settings and seed, and trained otherwise. Either way its training is charged to the phase `lora`.
+    The LoRA is read from the core's cache folder when one was trained for the same picture, prompt, model, settings
+    and seed, and trained otherwise. Either way its training is charged to the phase `lora`.
 
     Args:
         core: the core, without a LoRA.
         image: `(1, 3, H, W)` in [-1, 1].
         prompt: the text the LoRA is trained with.
-        settings: how it is trained.
+        settings: how it is trained; None means no LoRA.
         seed: seed of its weights, noise and crops.
 
-    Yields:
-        The key that names the LoRA's content.
+    Raises:
+        NonFiniteError: when the training left the finite numbers; nothing is kept of it.
     """
+    if settings is None:
+        yield
+        return
     key = lora_key(core, image, prompt, settings, seed)
-    file = None if core.cache_dir is None else core.cache_dir / "lora" / f"{key}.safetensors"
-    _attach(core, settings, seed)
+    before = core.cost.snapshot("lora")
     try:
-        if file is None:
-            core.cost.charge("lora", _train(core, image, prompt, settings, seed))
-        else:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(file.with_suffix(".lock")):
-                cost = _read(core, file)
-                if cost is None:
-                    cost = _train(core, image, prompt, settings, seed)
-                    _write(core, file, settings, cost)
-            core.cost.charge("lora", cost)
-        yield key
+        with core.cost.phase("lora", core.device):
+            _attach(core, settings, seed)
+            cost = _trained(core, image, prompt, settings, seed, key)
+        # What is booked is the training alone, wherever the LoRA came from: a cache must not make an edit cheaper.
+        core.cost.phases["lora"] = before
+        core.cost.charge("lora", cost)
+        core.adapter_key = key
+        yield
     finally:
+        core.adapter_key = None
         core.unet.unload_lora()
 
 
+def scale_lora(core: StableDiffusion, scale: float) -> None:
+    """Weigh the attached LoRA by `scale`; without one, nothing happens."""
+    if core.adapter_key is not None:
+        core.unet.set_adapters(ADAPTER, weights=scale)
+
+
 def lora_key(core: StableDiffusion, image: torch.Tensor, prompt: str, settings: LoraSettings, seed: int) -> str:
-    """SHA-256 of all that decides a LoRA: picture, prompt, weights, number type, settings, seed, code version."""
+    """SHA-256 of all that decides a LoRA: picture, prompt, model, number type, settings, seed, code version."""
     description = {
         "code": CODE_VERSION,
-        "weights": core.weights_hash,
+        "model": core.model_hash,
         "dtype": str(core.dtype),
         "prompt": prompt,
         "settings": asdict(settings),
@@ -138,6 +143,22 @@ def _lora_parameters(core: StableDiffusion) -> list[torch.nn.Parameter]:
     return [parameter for name, parameter in core.unet.named_parameters() if "lora_" in name]
 
 
+def _trained(
+    core: StableDiffusion, image: torch.Tensor, prompt: str, settings: LoraSettings, seed: int, key: str
+) -> PhaseCost:
+    """Give the attached LoRA its trained weights, from the cache where it has them; returns what training cost."""
+    if core.cache_dir is None:
+        return _train(core, image, prompt, settings, seed)
+    file = core.cache_dir / "lora" / f"{key}.safetensors"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_suffix(".lock")):
+        cost = _read(core, file)
+        if cost is None:
+            cost = _train(core, image, prompt, settings, seed)
+            _write(core, file, settings, cost)
+    return cost
+
+
 def _train(core: StableDiffusion, image: torch.Tensor, prompt: str, settings: LoraSettings, seed: int) -> PhaseCost:
     """Minimise the noise-prediction error on the picture at uniform timesteps; returns what that cost."""
     before = core.cost.snapshot("lora")
@@ -164,10 +185,9 @@ def _train(core: StableDiffusion, image: torch.Tensor, prompt: str, settings: Lo
         for parameter in parameters:
             parameter.requires_grad_(False)
             parameter.grad = None
-    cost = core.cost.snapshot("lora").minus(before)
-    # The caller charges the cost, so that a trained LoRA and one from the cache are booked in one place.
-    core.cost.phases["lora"] = before
-    return cost
+            core.finite.watch(parameter, "the LoRA's weights after training")
+        core.finite.check()
+    return core.cost.snapshot("lora").minus(before)
 
 
 class _Crops:
@@ -196,16 +216,50 @@ class _Crops:
 
 
 def _read(core: StableDiffusion, file: Path) -> PhaseCost | None:
+    """Give the attached LoRA the weights in `file` and return what their training cost; None when they are not there.
+
+    The weights are checked before any of them reaches the UNet, so that a LoRA that is trained instead starts afresh.
+    """
     if not file.exists():
         return None
+    expected = get_peft_model_state_dict(core.unet, adapter_name=ADAPTER)
     try:
         with safe_open(file, framework="pt") as handle:
-            cost = PhaseCost(**json.loads(handle.metadata()["cost"]))
-        set_peft_model_state_dict(core.unet, load_file(file), adapter_name=ADAPTER)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        log.warning("%s: expected a LoRA, got %s. It is trained again.", file, error)
+            metadata = handle.metadata() or {}
+            weights = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - it is no dictionary
+        fault = _fault(weights, metadata, expected, file.stem)
+    except (OSError, SafetensorError, ValueError) as error:
+        fault = str(error)
+    if fault is not None:
+        log.warning("%s: expected the LoRA that was saved there, got %s. It is trained again.", file, fault)
         return None
-    return cost
+    set_peft_model_state_dict(core.unet, weights, adapter_name=ADAPTER)
+    return PhaseCost(**json.loads(metadata["cost"]))
+
+
+def _fault(
+    weights: Mapping[str, torch.Tensor], metadata: Mapping[str, str], expected: Mapping[str, torch.Tensor], key: str
+) -> str | None:
+    """What is wrong with a LoRA from disk; None when it is the one that was saved."""
+    strangers = sorted(weights.keys() ^ expected.keys())
+    if strangers:
+        return f"other tensors, such as {strangers[0]}"
+    for name, tensor in weights.items():
+        if tensor.shape != expected[name].shape or tensor.dtype != expected[name].dtype:
+            return f"{name} as {tensor.dtype} {tuple(tensor.shape)}"
+        if not tensor.isfinite().all():
+            return f"{name} with numbers that are not finite"
+    if metadata.get("key") != key:
+        return f"a LoRA with the key {metadata.get('key')}"
+    if metadata.get("sha256") != _checksum(weights, metadata):
+        return "another checksum than it names"
+    return None
+
+
+def _checksum(weights: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 of a LoRA's weights and of what is said about them."""
+    said = {name: text for name, text in metadata.items() if name != "sha256"}
+    return hashlib.sha256((json.dumps(said, sort_keys=True) + hash_tensors(weights)).encode()).hexdigest()
 
 
 def _write(core: StableDiffusion, file: Path, settings: LoraSettings, cost: PhaseCost) -> None:
@@ -213,6 +267,7 @@ def _write(core: StableDiffusion, file: Path, settings: LoraSettings, cost: Phas
         name: tensor.detach().cpu().contiguous()
         for name, tensor in get_peft_model_state_dict(core.unet, adapter_name=ADAPTER).items()
     }
-    metadata = {"cost": json.dumps(asdict(cost)), "settings": json.dumps(asdict(settings))}
+    metadata = {"cost": json.dumps(asdict(cost)), "settings": json.dumps(asdict(settings)), "key": file.stem}
+    metadata["sha256"] = _checksum(weights, metadata)
     with whole_file(file) as temporary:
         save_file(weights, temporary, metadata)

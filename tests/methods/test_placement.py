@@ -24,8 +24,11 @@ import rotationbench.diffusion.lora as lora_module
 from methods import draglora, dragnoise, freedrag, latent_drag, regiondrag, rotationdrag, sde, sde_drag
 from rotationbench.diffusion import LoraSettings, StableDiffusion
 from rotationbench.diffusion.core import grid_features
+from rotationbench.diffusion.devices import DTYPES
 from rotationbench.diffusion.features import bottleneck_in_place, capture_features, down_blocks_remembered
+from rotationbench.diffusion.finite import FiniteWatch
 from rotationbench.diffusion.loading import load_components
+from rotationbench.diffusion.lora import attached_lora
 from rotationbench.diffusion.trainable_lora import trainable_lora
 from rotationbench.points import GridPoints
 
@@ -66,13 +69,15 @@ def move_by_new_parameters(module, move, recurse=True):
 
 @pytest.fixture(scope="module", params=[(CUDA, "fp32"), (CUDA, "fp16")], ids=["cuda-fp32", "cuda-fp16"])
 def core(request):
-    device, dtype = request.param[0], core_module.DTYPES[request.param[1]]
+    device, dtype = request.param[0], DTYPES[request.param[1]]
     components = load_components(str(GOLDEN / "tinyA"), vae=None, dtype=dtype)
     with pytest.MonkeyPatch.context() as patch, FakeTensorMode(allow_non_fake_inputs=True):
         patch.setattr(core_module, "DDIMScheduler", SchedulerWithValues)
         patch.setattr(core_module, "hash_weights", lambda *modules: "weights without values")
         for module in (latent_drag, lora_module):
             patch.setattr(module, "int", number, raising=False)
+        # Reading the notes would need values.
+        patch.setattr(FiniteWatch, "check", FiniteWatch.forget)
         patch.setattr(torch.nn.Module, "_apply", move_by_new_parameters)
         patch.setattr(torch.cuda, "synchronize", lambda device=None: None)
         yield StableDiffusion(components, device=device, dtype=dtype, num_inference_steps=10)
@@ -132,7 +137,7 @@ def test_the_core_computes_where_its_weights_are(core, image, context, latents):
 def test_a_lora_is_trained_and_used_there(core, image, context, latents, monkeypatch):
     # The key of a LoRA is made of the picture's values.
     monkeypatch.setattr("rotationbench.diffusion.lora.lora_key", lambda *arguments: "key")
-    with core.lora(image, PROMPT, LoraSettings(steps=2, rank=4), seed=0):
+    with attached_lora(core, image, PROMPT, LoraSettings(steps=2, rank=4), seed=0):
         placed(core.noise(latents, TIMESTEP, context), core, (1, 4, 16, 12))
 
 

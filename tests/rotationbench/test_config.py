@@ -61,7 +61,7 @@ def test_a_small_model_sets_its_own_limits():
     [
         (["method.lam=much"], r"method.lam: Value 'much'"),
         (["+method.lamb=1"], r"method.lamb: Key 'lamb' not in"),
-        (["method.lora.rank=-1"], "lora.rank: expected a positive number"),
+        (["method.lora.rank=-1"], "lora.rank: expected 1 to 1280"),
         (["seed=1.5"], r"seed: Value '1.5'"),
         (["limit=0"], "limit: expected a positive number"),
         (["samples=[1]"], "samples: expected names or globs"),

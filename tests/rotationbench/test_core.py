@@ -5,7 +5,6 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 
-from rotationbench.diffusion import LoraSettings
 from rotationbench.diffusion.attention import mutual_self_attention, self_attention_layers
 from rotationbench.diffusion.ddim import ddim_step, predicted_x0
 from rotationbench.errors import CheckpointError, ConfigError
@@ -245,73 +244,6 @@ def test_bad_checkpoints_are_named(golden_core, tmp_path):
 def test_bad_settings_are_named(golden_core, setting, message):
     with pytest.raises(ConfigError, match=message):
         golden_core(**setting)
-
-
-def test_a_lora_learns_the_picture_and_is_reused_from_disk(golden_core, golden_sample, tmp_path):
-    sample = golden_sample("rocket")
-    settings = LoraSettings(rank=4, steps=6, batch_size=2, lr=5e-3)
-    core = golden_core(cache_dir=tmp_path)
-    image = core.image_tensor(sample.image)
-    plain = core.invert_image(image, sample.prompt, 3)
-    with core.lora(image, sample.prompt, settings, seed=0):
-        trained = core.invert_image(image, sample.prompt, 3)
-    assert not torch.allclose(plain, trained)
-    assert core.cost.phases["lora"].unet_calls == 6
-    assert core.cost.phases["lora"].unet_images == 12
-    (file,) = (tmp_path / "lora").glob("*.safetensors")
-    written = file.stat().st_mtime_ns
-
-    other = golden_core(cache_dir=tmp_path)
-    with other.lora(image, sample.prompt, settings, seed=0):
-        again = other.invert_image(image, sample.prompt, 3)
-    torch.testing.assert_close(again, trained, rtol=0, atol=0)
-    assert file.stat().st_mtime_ns == written
-    assert other.cost.phases["lora"].unet_calls == 6
-    torch.testing.assert_close(other.invert_image(image, sample.prompt, 3), plain, rtol=0, atol=0)
-
-
-def test_a_broken_lora_on_disk_is_trained_again(golden_core, golden_sample, tmp_path, caplog):
-    sample = golden_sample("rocket")
-    settings = LoraSettings(rank=2, steps=1, batch_size=1)
-    core = golden_core(cache_dir=tmp_path)
-    image = core.image_tensor(sample.image)
-    with core.lora(image, sample.prompt, settings, seed=0):
-        pass
-    (file,) = (tmp_path / "lora").glob("*.safetensors")
-    file.write_bytes(b"not a LoRA")
-    with core.lora(image, sample.prompt, settings, seed=0):
-        pass
-    assert file.name in caplog.text
-    assert file.stat().st_size > 1000
-
-
-def test_lora_weights_start_as_specified(golden_core, golden_sample):
-    from rotationbench.diffusion.lora import _attach
-
-    core = golden_core()
-    _attach(core, LoraSettings(rank=16), seed=0)
-    first = torch.cat([p.flatten() for name, p in core.unet.named_parameters() if "lora_A" in name])
-    second = torch.cat([p.flatten() for name, p in core.unet.named_parameters() if "lora_B" in name])
-    assert first.std().item() == pytest.approx(1 / 16, rel=0.05)
-    assert second.abs().max() == 0
-    adapted = {
-        name.split(".lora_A")[0].rsplit(".", 1)[-1] for name, _ in core.unet.named_parameters() if "lora_A" in name
-    }
-    assert adapted == {"to_q", "to_k", "to_v", "0"}
-    # Four projections in each of 16 self- and 16 cross-attention layers.
-    assert sum("lora_A" in name for name, _ in core.unet.named_parameters()) == 128
-
-
-def test_crops_of_a_long_picture_are_squares_encoded_once(golden_core):
-    from rotationbench.diffusion.lora import _Crops
-
-    core = golden_core()
-    crops = _Crops(core, torch.rand(1, 3, 32, 64) * 2 - 1, "square")
-    generator = torch.Generator().manual_seed(0)
-    assert {crops.draw(generator).shape for _ in range(60)} == {(1, 4, 4, 4)}
-    assert len(crops.encoded) == 5
-    full = _Crops(core, torch.zeros(1, 3, 32, 64), "full")
-    assert full.draw(generator).shape == (1, 4, 4, 8)
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 from tests_helpers import GOLDEN
 
-from rotationbench.diffusion import LoraSettings
+from rotationbench.diffusion import LoraSettings, attached_lora
 from rotationbench.diffusion.trainable_lora import trainable_lora
 
 TIMESTEP = 301
@@ -69,7 +69,7 @@ def test_the_picture_s_lora_is_copied_and_stays(golden_core, golden_sample):
     image = core.image_tensor(sample.image)
     with torch.no_grad():
         plain = noise_of(core)
-    with core.lora(image, sample.prompt, LoraSettings(rank=3, lr=1e-2, steps=2, batch_size=1), seed=0):
+    with attached_lora(core, image, sample.prompt, LoraSettings(rank=3, lr=1e-2, steps=2, batch_size=1), seed=0):
         with torch.no_grad():
             with_picture = noise_of(core)
         with trainable_lora(core, 16, torch.Generator()) as lora, torch.no_grad():

@@ -24,7 +24,7 @@ from evaluation.table1.features.base import LocalFeatures, Runtime
 from evaluation.table1.features.selection import LARGEST_RADIUS, MOST_KEYPOINTS, select
 from evaluation.table1.features.weights import read_state_dict
 from rotationbench.config import find
-from rotationbench.diffusion.core import resolve_device
+from rotationbench.diffusion.devices import resolve_device
 from rotationbench.errors import MissingWeightsError
 from rotationbench.files import sha256_of_file
 from rotationbench.settings import check_between

@@ -1,0 +1,342 @@
+"""Checkpoints that are not whole, not finite or of another architecture are refused in one line that names the part."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+from tests_helpers import GOLDEN
+
+from rotationbench.config import project_root
+from rotationbench.diffusion import StableDiffusion
+from rotationbench.diffusion.loading import hash_model, load_components
+from rotationbench.errors import CheckpointError
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def checkpoint(tmp_path) -> Path:
+    """The recorded checkpoint, to be broken."""
+    folder = tmp_path / "broken"
+    shutil.copytree(GOLDEN / "tinyA", folder, copy_function=os.link)
+    return folder
+
+
+def write(path: Path, content: bytes) -> None:
+    """Replace a file that may be linked to the recorded one."""
+    path.unlink()
+    path.write_bytes(content)
+
+
+def change_json(path: Path, **changes: object) -> None:
+    content = json.loads(path.read_text(encoding="utf-8")) | changes
+    write(path, json.dumps({key: value for key, value in content.items() if value != "absent"}).encode())
+
+
+def change_tensors(path: Path, change) -> str:
+    """Save what `change` makes of the tensors; returns the first tensor's name."""
+    tensors = dict(sorted(load_file(path).items()))
+    first = next(iter(tensors))
+    path.unlink()
+    save_file(change(tensors), path)
+    return first
+
+
+def load(folder: Path, **arguments: object):
+    return load_components(str(folder), **({"vae": None, "dtype": torch.float32} | arguments))
+
+
+def refusal(folder: Path, **arguments: object) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        load(folder, **arguments)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def without_first(tensors):
+    return dict(list(tensors.items())[1:])
+
+
+def renamed_first(tensors):
+    (name, tensor), *others = tensors.items()
+    return {f"{name}_2": tensor, **dict(others)}
+
+
+def with_another(tensors):
+    return tensors | {"another.weight": torch.zeros(2)}
+
+
+def of_another_shape(tensors):
+    (name, tensor), *others = tensors.items()
+    return {name: torch.zeros(*tensor.shape, 2), **dict(others)}
+
+
+def with_nan(tensors):
+    name, tensor = next((name, tensor) for name, tensor in tensors.items() if tensor.numel() > 1)
+    changed = tensor.clone()
+    changed.view(-1)[-1] = torch.nan
+    return tensors | {name: changed}
+
+
+WEIGHT_FILES = {"unet": f"unet/{WEIGHTS}", "vae": f"vae/{WEIGHTS}", "text_encoder": "text_encoder/model.safetensors"}
+parts = pytest.mark.parametrize("part", list(WEIGHT_FILES))
+
+
+@pytest.mark.parametrize("folder", [GOLDEN / "tinyA", project_root() / "data" / "minisd"], ids=lambda path: path.name)
+def test_whole_checkpoints_are_loaded(folder):
+    assert load(folder).unet.config.cross_attention_dim == load(folder).text_encoder.config.hidden_size
+
+
+@parts
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (without_first, "lacks {first}"),
+        (renamed_first, "lacks {first}"),
+        (with_another, "also holds another.weight"),
+        (lambda tensors: {}, "lacks {first}"),
+        (of_another_shape, ""),
+    ],
+    ids=["missing", "renamed", "left over", "empty", "misshapen"],
+)
+def test_kind_10_tensors_that_are_missing_or_left_over(checkpoint, part, change, fault):
+    first = change_tensors(checkpoint / WEIGHT_FILES[part], change)
+    message = refusal(checkpoint)
+    assert message.startswith(f"{checkpoint}: {part}: expected ")
+    assert fault.format(first=first.removeprefix("text_model.")) in message
+
+
+@parts
+def test_kind_30_files_that_end_too_early(checkpoint, part):
+    file = checkpoint / WEIGHT_FILES[part]
+    write(file, file.read_bytes()[: file.stat().st_size // 2])
+    assert refusal(checkpoint).startswith(f"{checkpoint}: {part}: expected ")
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json"],
+)
+@pytest.mark.parametrize("content", [b"[]", b"null", b"{", b"", b'"text"', b"\xff\xfe"])
+def test_kind_30_configurations_that_are_none(checkpoint, file, content):
+    write(checkpoint / file, content)
+    assert refusal(checkpoint).startswith(f"{checkpoint}: {file.split('/')[0]}: expected ")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        f"unet/{WEIGHTS}",
+        f"vae/{WEIGHTS}",
+        "text_encoder/model.safetensors",
+        "unet/config.json",
+        "vae/config.json",
+        "text_encoder/config.json",
+        "scheduler/scheduler_config.json",
+    ],
+)
+def test_kind_30_files_that_are_not_there(checkpoint, file):
+    (checkpoint / file).unlink()
+    assert refusal(checkpoint).startswith(f"{checkpoint}: {file.split('/')[0]}: expected ")
+
+
+def test_kind_10_a_tokenizer_without_its_tokens(checkpoint):
+    for file in (checkpoint / "tokenizer").iterdir():
+        file.unlink()
+    assert f"{checkpoint}: tokenizer: expected " in refusal(checkpoint)
+
+
+def test_kind_10_a_tokenizer_with_other_tokens(checkpoint):
+    shutil.rmtree(checkpoint / "tokenizer")
+    shutil.copytree(project_root() / "data" / "minisd" / "tokenizer", checkpoint / "tokenizer")
+    assert "tokenizer: expected the 514 tokens that the text encoder knows, got 810" in refusal(checkpoint)
+
+
+def test_kind_10_a_tokenizer_without_its_merges(tmp_path):
+    folder = tmp_path / "broken"
+    shutil.copytree(project_root() / "data" / "minisd", folder, copy_function=os.link)
+    tokenizer = json.loads((folder / "tokenizer" / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer["model"]["merges"] = []
+    write(folder / "tokenizer" / "tokenizer.json", json.dumps(tokenizer).encode())
+    write(folder / "tokenizer" / "merges.txt", b"#version: 0.2\n")
+    assert "tokenizer: expected at least 296 merges for its 810 tokens, got 0" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("beta_start", 0.0001),
+        ("beta_start", "absent"),
+        ("beta_end", 0.02),
+        ("beta_schedule", "linear"),
+        ("num_train_timesteps", 500),
+        ("trained_betas", [0.1, 0.2]),
+        ("rescale_betas_zero_snr", True),
+        ("set_alpha_to_one", True),
+        ("steps_offset", 0),
+        ("clip_sample", True),
+        ("thresholding", True),
+        ("prediction_type", "sample"),
+        ("timestep_spacing", "trailing"),
+        ("use_flow_sigmas", True),
+    ],
+)
+def test_kind_10_a_schedule_that_the_core_does_not_follow(checkpoint, key, value):
+    change_json(checkpoint / "scheduler" / "scheduler_config.json", **{key: value})
+    assert f"{checkpoint}: scheduler: expected {key} " in refusal(checkpoint)
+
+
+def test_the_scheduler_that_stable_diffusion_1_5_was_published_with_is_followed(checkpoint):
+    published = {
+        "_class_name": "PNDMScheduler",
+        "_diffusers_version": "0.6.0",
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "beta_start": 0.00085,
+        "clip_sample": False,
+        "num_train_timesteps": 1000,
+        "set_alpha_to_one": False,
+        "skip_prk_steps": True,
+        "steps_offset": 1,
+        "trained_betas": None,
+    }
+    write(checkpoint / "scheduler" / "scheduler_config.json", json.dumps(published).encode())
+    assert load(checkpoint).scheduler_config == published
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "expected"),
+    [
+        ("unet", {"_class_name": "FluxTransformer2DModel"}, "expected UNet2DConditionModel"),
+        ("unet", {"in_channels": 9}, "expected as many channels in as out"),
+        ("unet", {"num_class_embeds": 10}, "expected num_class_embeds None"),
+        ("unet", {"class_embed_type": "timestep"}, "expected class_embed_type None"),
+        ("unet", {"addition_embed_type": "text_time"}, "expected addition_embed_type None"),
+        ("unet", {"encoder_hid_dim": 8}, "expected encoder_hid_dim None"),
+        ("unet", {"cross_attention_dim": 64}, "expected cross_attention_dim 32, the width of the text encoder, got 64"),
+        ("unet", {"cross_attention_dim": [32, 32, 64, 32]}, "expected cross_attention_dim 32"),
+        ("unet", {"down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"]}, "expected down_block_types"),
+        ("unet", {"mid_block_type": None}, "expected a mid block"),
+        ("vae", {"_class_name": "AutoencoderDC"}, "expected AutoencoderKL or AutoencoderTiny"),
+        ("vae", {"latent_channels": 16}, "expected 4 latent channels, as the UNet takes, got 16"),
+        ("vae", {"in_channels": 4}, "expected in_channels 3"),
+        ("vae", {"shift_factor": 0.1}, "shift_factor"),
+        ("vae", {"latents_mean": [0.1] * 4}, "latents_mean"),
+    ],
+)
+def test_kind_11_other_architectures(checkpoint, part, changes, expected):
+    change_json(checkpoint / part / "config.json", **changes)
+    message = refusal(checkpoint)
+    assert message.startswith(f"{checkpoint}: {part}: ") and expected in message
+
+
+def test_kind_11_a_unet_with_less_attention(checkpoint):
+    config = UNet2DConditionModel.load_config(checkpoint, subfolder="unet")
+    shutil.rmtree(checkpoint / "unet")
+    UNet2DConditionModel.from_config(config, layers_per_block=1).save_pretrained(checkpoint / "unet")
+    assert "unet: expected the 16 self-attention layers" in refusal(checkpoint)
+
+
+def autoencoder(folder: Path, **changes: object) -> Path:
+    """A small autoencoder with random weights."""
+    config = AutoencoderKL.load_config(GOLDEN / "tinyA", subfolder="vae") | changes
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        AutoencoderKL.from_config(config).save_pretrained(folder)
+    return folder
+
+
+def test_kind_11_a_bad_vae_is_blamed_on_its_setting(tmp_path):
+    wide = autoencoder(tmp_path / "wide", latent_channels=16)
+    message = refusal(GOLDEN / "tinyA", vae=str(wide))
+    assert message == f"model.vae={wide}: expected 4 latent channels, as the UNet takes, got 16."
+    change_tensors(wide / WEIGHTS, without_first)
+    change_json(wide / "config.json", latent_channels=4)
+    assert refusal(GOLDEN / "tinyA", vae=str(wide)).startswith(f"model.vae={wide}: expected ")
+    change_json(wide / "config.json", _class_name="UNet2DConditionModel")
+    assert refusal(GOLDEN / "tinyA", vae=str(wide)).startswith(f"model.vae={wide}: expected AutoencoderKL")
+    missing = tmp_path / "nowhere"
+    assert refusal(GOLDEN / "tinyA", vae=str(missing)).startswith(f"model.vae={missing}: expected ")
+
+
+def test_sixteen_latent_channels_are_fine_where_both_have_them(checkpoint, golden_sample):
+    config = UNet2DConditionModel.load_config(checkpoint, subfolder="unet")
+    shutil.rmtree(checkpoint / "unet")
+    shutil.rmtree(checkpoint / "vae")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        UNet2DConditionModel.from_config(config, in_channels=16, out_channels=16).save_pretrained(checkpoint / "unet")
+    autoencoder(checkpoint / "vae", latent_channels=16)
+    core = StableDiffusion.from_pretrained(str(checkpoint), device="cpu", num_inference_steps=4)
+    sample = golden_sample("cat")
+
+    from methods.dragdiffusion import DragDiffusion
+    from methods.sde_drag import SdeDrag
+    from rotationbench.diffusion import LoraSettings
+
+    lora = LoraSettings(rank=2, steps=1, batch_size=1)
+    dragged = DragDiffusion(max_steps=1, lora=lora).edit(core, sample)
+    assert dragged.trace["optimized"].shape == (1, 16, 16, 16)
+    assert SdeDrag(steps=4, t0=0.5, lora=None).edit(core, sample).edited.shape == (1, 3, 128, 128)
+
+
+@parts
+def test_kind_9_weights_that_are_not_finite(checkpoint, part):
+    change_tensors(checkpoint / WEIGHT_FILES[part], with_nan)
+    assert f"{checkpoint}: {part}: expected finite weights in torch.float32, got NaN or infinity in" in refusal(
+        checkpoint
+    )
+
+
+def test_kind_9_weights_that_overflow_the_number_type(checkpoint):
+    change_tensors(
+        checkpoint / WEIGHT_FILES["unet"], lambda tensors: tensors | {"conv_in.bias": torch.full((16,), 1e6)}
+    )
+    assert load(checkpoint).unet.conv_in.bias.max() == 1e6
+    assert "expected finite weights in torch.float16, got NaN or infinity in conv_in.bias" in refusal(
+        checkpoint, dtype=torch.float16
+    )
+
+
+@pytest.mark.parametrize("factor", [0, -0.18, float("nan"), float("inf"), "0.18", None, True])
+def test_kind_9_a_scaling_factor_that_is_none(checkpoint, factor):
+    change_json(checkpoint / "vae" / "config.json", scaling_factor=factor)
+    assert f"{checkpoint}: vae: expected a positive scaling_factor" in refusal(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("scheduler/scheduler_config.json", {"prediction_type": "v_prediction"}),
+        ("unet/config.json", {"attention_head_dim": 8}),
+        ("vae/config.json", {"scaling_factor": 0.2}),
+        ("text_encoder/config.json", {"hidden_act": "gelu"}),
+    ],
+)
+def test_kind_14_the_configuration_is_part_of_the_model(checkpoint, file, changes):
+    def hashes() -> tuple[str, str]:
+        core = StableDiffusion.from_pretrained(str(checkpoint), device="cpu")
+        return core.weights_hash, core.model_hash
+
+    before = hashes()
+    change_json(checkpoint / file, **changes)
+    after = hashes()
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+
+
+def test_kind_14_the_tokenizer_is_part_of_the_model_and_its_use_is_not():
+    parts = load(GOLDEN / "tinyA")
+    before = hash_model("weights", parts.configuration())
+    parts.tokenizer("a cat", padding="max_length", max_length=77, truncation=True)
+    assert hash_model("weights", parts.configuration()) == before
+    parts.tokenizer.add_tokens(["unicorn"])
+    assert hash_model("weights", parts.configuration()) != before
