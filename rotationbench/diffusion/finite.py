@@ -25,8 +25,8 @@ class FiniteWatch:
     def watch(self, tensor: torch.Tensor, what: str) -> None:
         """Note whether `tensor` is finite; `what` names it."""
         # One pass without intermediate tensors; NaN is both the smallest and the largest number.
-        extremes = torch.stack(tensor.detach().aminmax()).to(torch.float32)
-        self._pending.append((f"{what} ({self.cost.place()})", extremes))
+        finite = torch.stack(tensor.detach().aminmax()).isfinite().all()
+        self._pending.append((f"{what} ({self.cost.place()})", finite))
         if len(self._pending) >= MOST_PENDING:
             self.check()
 
@@ -39,8 +39,8 @@ class FiniteWatch:
         pending, self._pending = self._pending, []
         if not pending:
             return
-        finite = torch.stack([extremes for _, extremes in pending]).isfinite().all(dim=1).tolist()
-        for (place, _), is_finite in zip(pending, finite, strict=True):
+        answers = torch.stack([finite for _, finite in pending]).tolist()
+        for (place, _), is_finite in zip(pending, answers, strict=True):
             if not is_finite:
                 raise NonFiniteError(f"{place}: expected finite numbers, got NaN or infinity{self.advice}.")
 

@@ -118,7 +118,7 @@ def doubled(tensors):
     ids=["empty", "half", "renamed", "misshapen", "not finite", "other weights"],
 )
 def test_kind_15_a_lora_that_is_not_the_one_that_was_saved(golden_core, golden_sample, tmp_path, caplog, change, fault):
-    core, sample = golden_core(cache_dir=tmp_path), golden_sample("rocket")
+    core, sample = golden_core(cache_dir=tmp_path), golden_sample("rocket").resized((64, 64))
     expected = trained_weights(core, sample)
     (file,) = (tmp_path / "lora").glob("*.safetensors")
     whole = file.read_bytes()
@@ -136,19 +136,19 @@ def test_kind_15_a_lora_that_is_not_the_one_that_was_saved(golden_core, golden_s
 
 def test_kind_15_a_lora_under_another_ones_name(golden_core, golden_sample, tmp_path, caplog):
     core = golden_core(cache_dir=tmp_path)
-    trained_weights(core, golden_sample("rocket"))
+    trained_weights(core, golden_sample("rocket").resized((64, 64)))
     (rocket,) = (tmp_path / "lora").glob("*.safetensors")
-    expected = trained_weights(core, golden_sample("cat"))
+    expected = trained_weights(core, golden_sample("cat").resized((64, 64)))
     (cat,) = set((tmp_path / "lora").glob("*.safetensors")) - {rocket}
     shutil.copy(rocket, cat)
-    again = trained_weights(core, golden_sample("cat"))
+    again = trained_weights(core, golden_sample("cat").resized((64, 64)))
     assert f"a LoRA with the key {rocket.stem}" in caplog.text
     for name, tensor in expected.items():
         torch.testing.assert_close(again[name], tensor, rtol=0, atol=0)
 
 
 def test_kind_9_a_lora_that_is_not_finite_is_neither_used_nor_kept(golden_core, golden_sample, tmp_path):
-    core, sample = golden_core(cache_dir=tmp_path), golden_sample("rocket")
+    core, sample = golden_core(cache_dir=tmp_path), golden_sample("rocket").resized((64, 64))
     settings = LoraSettings(rank=2, steps=2, batch_size=1, lr=1e9)
     with (
         pytest.raises(NonFiniteError, match=r"phase lora.*expected finite numbers, got NaN or infinity"),
@@ -161,7 +161,7 @@ def test_kind_9_a_lora_that_is_not_finite_is_neither_used_nor_kept(golden_core, 
 
 
 def test_kind_14_a_lora_belongs_to_the_configuration_too(golden_core, golden_sample):
-    core, sample = golden_core(), golden_sample("rocket")
+    core, sample = golden_core(), golden_sample("rocket").resized((64, 64))
     image = core.image_tensor(sample.image)
     before = lora_key(core, image, sample.prompt, SETTINGS, 0)
     core.model_hash = "the same weights that predict velocities"
@@ -169,7 +169,7 @@ def test_kind_14_a_lora_belongs_to_the_configuration_too(golden_core, golden_sam
 
 
 def test_what_a_lora_costs_is_its_training(golden_core, golden_sample, tmp_path):
-    core, sample = golden_core(cache_dir=tmp_path), golden_sample("rocket")
+    core, sample = golden_core(cache_dir=tmp_path), golden_sample("rocket").resized((64, 64))
     trained_weights(core, sample)
     trained = core.cost.of("lora")
     core.start_edit()
@@ -179,7 +179,7 @@ def test_what_a_lora_costs_is_its_training(golden_core, golden_sample, tmp_path)
 
 
 def test_a_lora_is_weighed(golden_core, golden_sample):
-    core, sample = golden_core(), golden_sample("rocket")
+    core, sample = golden_core(), golden_sample("rocket").resized((64, 64))
     image = core.image_tensor(sample.image)
     latents, context = core.encode(image), core.embed(sample.prompt)
     plain = core.noise(latents, 301, context).detach()
