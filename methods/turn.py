@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 import torch
 
-from methods.latent_drag import check_not_negative, check_positive
 from methods.rotationdrag import rotation_axes
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.method import DragResult, Progress, no_progress
 from rotationbench.points import ImagePoints
 from rotationbench.sample import DragSample
+from rotationbench.settings import check_not_negative, check_positive
 
 VISIBLE = 1 / 255
 """A pixel that shows less of the object than this does not show it."""
