@@ -158,8 +158,12 @@ def test_a_drag_step_with_its_loss_and_gradient(core, sample, context, latents):
     placed(latent_drag.nearest_feature(features.detach(), features[0, :, 0, 0].detach(), handle, r_t=3), core, (2,))
 
 
-def test_rotationdrag_reads_the_rotated_picture(core, sample, image, context):
-    handles = GridPoints(torch.tensor([[20.0, 20.0], [30.0, 10.0]]))
+def test_rotationdrag_reads_the_rotated_picture(core, sample, image, context, monkeypatch):
+    # Which cells are read is worked out on the CPU, from handles that have values.
+    rotated_cells = unset_fake_temporarily()(rotationdrag.RotatedReferences._rotated_cells)
+    monkeypatch.setattr(rotationdrag.RotatedReferences, "_rotated_cells", rotated_cells)
+    with unset_fake_temporarily():
+        handles = GridPoints(torch.tensor([[20.0, 20.0], [30.0, 10.0]]))
     settings = rotationdrag.RotationDrag()
     references = rotationdrag.RotatedReferences(core, image, context, STEPS, handles, settings)
     for reference in references.at([30.0, -45.0]):
