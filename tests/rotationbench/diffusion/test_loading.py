@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from tests_helpers import GOLDEN
 
@@ -340,3 +340,33 @@ def test_kind_14_the_tokenizer_is_part_of_the_model_and_its_use_is_not():
     assert hash_model("weights", parts.configuration()) == before
     parts.tokenizer.add_tokens(["unicorn"])
     assert hash_model("weights", parts.configuration()) != before
+
+
+def test_another_autoencoder_can_be_named(golden_core, golden_sample, tmp_path):
+    torch.manual_seed(0)
+    tiny = AutoencoderTiny(
+        encoder_block_out_channels=(8, 8, 8, 8),
+        decoder_block_out_channels=(8, 8, 8, 8),
+        num_encoder_blocks=(1, 1, 1, 1),
+        num_decoder_blocks=(1, 1, 1, 1),
+    )
+    tiny.save_pretrained(tmp_path / "taesd")
+    core = golden_core(vae=str(tmp_path / "taesd"))
+    assert core.vae_factor == 8
+    image = core.image_tensor(golden_sample("cat").image)
+    assert core.encode(image).shape == (1, 4, 16, 16)
+    assert core.decode(core.encode(image)).shape == (1, 3, 128, 128)
+    generator = torch.Generator().manual_seed(0)
+    torch.testing.assert_close(core.sample_posterior(image, generator), core.encode(image))
+    assert core.weights_hash != golden_core().weights_hash
+
+
+def test_bad_checkpoints_are_named(golden_core, tmp_path):
+    with pytest.raises(CheckpointError, match="nowhere"):
+        StableDiffusion.from_pretrained(str(tmp_path / "nowhere"), device="cpu")
+    (tmp_path / "half" / "unet").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="no subfolder vae, text_encoder, tokenizer, scheduler"):
+        StableDiffusion.from_pretrained(str(tmp_path / "half"), device="cpu")
+    (tmp_path / "model.ckpt").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="could run code"):
+        StableDiffusion.from_pretrained(str(tmp_path / "model.ckpt"), device="cpu")

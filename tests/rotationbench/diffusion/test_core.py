@@ -3,11 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderTiny
 
-from rotationbench.diffusion.attention import mutual_self_attention, self_attention_layers
-from rotationbench.diffusion.ddim import ddim_step, predicted_x0
-from rotationbench.errors import CheckpointError, ConfigError
+from rotationbench.errors import ConfigError
 
 PROMPT = "a photo of a cat"
 
@@ -20,10 +17,6 @@ def core(golden_core):
 @pytest.fixture
 def image(core, golden_sample):
     return core.image_tensor(golden_sample("cat").image)
-
-
-def calls(core) -> int:
-    return sum(phase.unet_calls for phase in core.cost.phases.values())
 
 
 def test_inverts_and_decodes_as_recorded(core, image, golden_recording):
@@ -46,36 +39,6 @@ def test_schedule_is_the_one_of_stable_diffusion(core):
     assert core.alpha(-99) == core.alphas[0]
 
 
-def test_a_ddim_step_keeps_the_predicted_picture_and_noise():
-    generator = torch.Generator().manual_seed(0)
-    x0, noise = torch.randn(2, 1, 4, 8, 8, generator=generator, dtype=torch.float64)
-    low, high = torch.tensor(0.9, dtype=torch.float64), torch.tensor(0.2, dtype=torch.float64)
-    noised = low.sqrt() * x0 + (1 - low).sqrt() * noise
-    torch.testing.assert_close(predicted_x0(noised, noise, low), x0)
-    torch.testing.assert_close(ddim_step(noised, noise, low, high), high.sqrt() * x0 + (1 - high).sqrt() * noise)
-
-
-def test_features_stop_early_and_agree_with_a_whole_pass(core, image):
-    latents, context = core.encode(image), core.embed(PROMPT)
-    seen = []
-    handle = core.unet.conv_out.register_forward_hook(lambda *_: seen.append("end"))
-    with torch.no_grad():
-        for index, side in ((0, 2), (1, 4), (2, 8), (3, 16), (4, 16)):
-            alone = core.features(latents, 301, context, index)
-            assert not seen
-            noise, together = core.noise_and_features(latents, 301, context, index)
-            assert seen.pop() == "end"
-            assert alone.shape[2:] == (side, side)
-            torch.testing.assert_close(alone, together)
-            torch.testing.assert_close(noise, core.noise(latents, 301, context))
-            seen.clear()
-    handle.remove()
-    assert calls(core) == 15
-    assert not any(block._forward_hooks for block in core.unet.up_blocks)
-    with pytest.raises(ValueError, match="0 to 4, got 5"):
-        core.features(latents, 301, context, 5)
-
-
 def test_a_model_of_velocity_gives_the_noise(core, image):
     latents, context = core.encode(image), core.embed(PROMPT)
     timesteps = torch.tensor([1, 501])
@@ -86,32 +49,6 @@ def test_a_model_of_velocity_gives_the_noise(core, image):
     alpha = core.alphas[timesteps].view(-1, 1, 1, 1)
     x0 = alpha.sqrt() * latents - (1 - alpha).sqrt() * velocity
     torch.testing.assert_close(alpha.sqrt() * x0 + (1 - alpha).sqrt() * noise, latents.repeat(2, 1, 1, 1))
-
-
-def test_mutual_self_attention_lends_the_first_picture_to_the_second(core):
-    generator = torch.Generator().manual_seed(0)
-    first, second = torch.randn(2, 1, 4, 16, 16, generator=generator)
-    context = core.embed(PROMPT)
-    layers = self_attention_layers(core.unet)
-    assert len(layers) == 16
-    before = [layer.processor for layer in layers]
-    with torch.no_grad():
-        plain = core.noise(torch.cat([first, second]), 301, context)
-        with mutual_self_attention(core.unet):
-            lent = core.noise(torch.cat([first, second]), 301, context)
-            same = core.noise(torch.cat([first, first]), 301, context)
-    torch.testing.assert_close(lent[:1], plain[:1])
-    assert not torch.allclose(lent[1:], plain[1:])
-    torch.testing.assert_close(same[0], same[1])
-    with pytest.raises(RuntimeError, match="inside"), mutual_self_attention(core.unet):
-        raise RuntimeError("inside")
-    assert [layer.processor for layer in layers] == before
-
-
-def test_shared_layers_are_those_of_the_last_two_up_blocks(core):
-    layers = self_attention_layers(core.unet)
-    shared = {id(module) for block in core.unet.up_blocks[2:] for module in block.modules()}
-    assert [id(layer) in shared for layer in layers] == [False] * 10 + [True] * 6
 
 
 def test_an_inversion_is_remembered_and_charged_all_the_same(core, image):
@@ -198,38 +135,6 @@ def test_reduced_precision_stays_close_and_returns_float32(golden_core, golden_s
     expected = full.noise(full.encode(image), 301, full.embed(PROMPT))
     assert (noise - expected).norm() / expected.norm() < 0.05
     assert reduced.decode(reduced.encode(image)).dtype == torch.float32
-
-
-def test_another_autoencoder_can_be_named(golden_core, golden_sample, tmp_path):
-    torch.manual_seed(0)
-    tiny = AutoencoderTiny(
-        encoder_block_out_channels=(8, 8, 8, 8),
-        decoder_block_out_channels=(8, 8, 8, 8),
-        num_encoder_blocks=(1, 1, 1, 1),
-        num_decoder_blocks=(1, 1, 1, 1),
-    )
-    tiny.save_pretrained(tmp_path / "taesd")
-    core = golden_core(vae=str(tmp_path / "taesd"))
-    assert core.vae_factor == 8
-    image = core.image_tensor(golden_sample("cat").image)
-    assert core.encode(image).shape == (1, 4, 16, 16)
-    assert core.decode(core.encode(image)).shape == (1, 3, 128, 128)
-    generator = torch.Generator().manual_seed(0)
-    torch.testing.assert_close(core.sample_posterior(image, generator), core.encode(image))
-    assert core.weights_hash != golden_core().weights_hash
-
-
-def test_bad_checkpoints_are_named(golden_core, tmp_path):
-    from rotationbench.diffusion import StableDiffusion
-
-    with pytest.raises(CheckpointError, match="nowhere"):
-        StableDiffusion.from_pretrained(str(tmp_path / "nowhere"), device="cpu")
-    (tmp_path / "half" / "unet").mkdir(parents=True)
-    with pytest.raises(CheckpointError, match="no subfolder vae, text_encoder, tokenizer, scheduler"):
-        StableDiffusion.from_pretrained(str(tmp_path / "half"), device="cpu")
-    (tmp_path / "model.ckpt").write_bytes(b"x")
-    with pytest.raises(CheckpointError, match="could run code"):
-        StableDiffusion.from_pretrained(str(tmp_path / "model.ckpt"), device="cpu")
 
 
 @pytest.mark.parametrize(

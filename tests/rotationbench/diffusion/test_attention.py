@@ -129,3 +129,29 @@ def test_lending_what_was_never_recorded_is_an_error(core):
         pass
     with pytest.raises(ValueError, match="not evaluated"), lent_keys_and_values(store):
         pass
+
+
+def test_mutual_self_attention_lends_the_first_picture_to_the_second(core):
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, 1, 4, 16, 16, generator=generator)
+    context = core.embed("a photo of a cat")
+    layers = self_attention_layers(core.unet)
+    assert len(layers) == 16
+    before = [layer.processor for layer in layers]
+    with torch.no_grad():
+        plain = core.noise(torch.cat([first, second]), 301, context)
+        with mutual_self_attention(core.unet):
+            lent = core.noise(torch.cat([first, second]), 301, context)
+            same = core.noise(torch.cat([first, first]), 301, context)
+    torch.testing.assert_close(lent[:1], plain[:1])
+    assert not torch.allclose(lent[1:], plain[1:])
+    torch.testing.assert_close(same[0], same[1])
+    with pytest.raises(RuntimeError, match="inside"), mutual_self_attention(core.unet):
+        raise RuntimeError("inside")
+    assert [layer.processor for layer in layers] == before
+
+
+def test_shared_layers_are_those_of_the_last_two_up_blocks(core):
+    layers = self_attention_layers(core.unet)
+    shared = {id(module) for block in core.unet.up_blocks[2:] for module in block.modules()}
+    assert [id(layer) in shared for layer in layers] == [False] * 10 + [True] * 6
