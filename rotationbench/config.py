@@ -27,8 +27,18 @@ Schema = TypeVar("Schema")
 class ModelConfig:
     """`model`: which checkpoint, and how it is used. See `StableDiffusion` for the meaning of each.
 
-    `drag_steps`, `lora_steps` and `sde_steps` are what the settings of methods take as their own defaults with this
-    model, `dift` what the metrics take for its features, where it proposes any.
+    Here a model's limits and the methods' defaults meet. Where a model proposes a value (`conf/model`), the settings of
+    methods (`conf/method`) take it in place of their own, which is the paper's; the command line counts before both. A
+    method's file asks for a proposal by `${oc.select:model.<name>,<its own value>}`.
+
+    Args:
+        drag_steps: `max_steps` of methods that drag step by step.
+        lora_steps: `lora.steps`.
+        latent_lr: learning rate of the latent, of DragDiffusion and what builds on it.
+        inversion_strength: the same methods' share of the DDIM steps.
+        feature_index: the same methods' block of the UNet.
+        sde_steps: `steps` of SDE-Drag.
+        dift: changes to where metrics read diffusion features.
     """
 
     name: str = MISSING

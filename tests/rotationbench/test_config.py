@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import OmegaConf
 from tests_helpers import compose_config as composed
 
-from rotationbench.config import BenchmarkConfig, build_method, find, project_root, validated
+from rotationbench.config import BenchmarkConfig, ModelConfig, build_method, find, project_root, validated
 from rotationbench.errors import ConfigError
 
 CONF = project_root() / "conf"
@@ -48,6 +49,16 @@ def test_every_task_names_a_function(task):
 def test_the_evaluator_is_built():
     config = composed()
     assert callable(instantiate(config.evaluator, metrics="none", device="cpu").evaluate_edit)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_ask_for_nothing_that_no_model_can_propose(method):
+    from dataclasses import fields
+
+    text = (CONF / "method" / f"{method}.yaml").read_text(encoding="utf-8")
+    asked = re.findall(r"\$\{oc\.select:model\.(\w+),", text)
+    assert len(asked) == text.count("oc.select")
+    assert set(asked) <= {field.name for field in fields(ModelConfig)}
 
 
 def test_a_small_model_sets_its_own_limits():
