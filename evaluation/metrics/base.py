@@ -147,3 +147,42 @@ class MetricFamily(ABC):
     @abstractmethod
     def measure(self, edit: Edited) -> Values:
         """Values of at least those of this family's metrics that are wanted."""
+
+
+class FeatureFamily(MetricFamily):
+    """Metrics that compare the diffusion features of a sample's picture and of its edit.
+
+    Attributes:
+        resolution: side in pixels of the square at which pictures are read; None leaves it to the features' settings.
+        posterior_mean: whether features are those of the posterior's mean, and not of a draw.
+    """
+
+    needs_features: ClassVar[bool] = True
+    resolution: ClassVar[int | None] = None
+    posterior_mean: ClassVar[bool] = False
+
+    def measured_by(self, core: StableDiffusion | None, seed: int) -> Mapping[str, Any]:
+        """See `MetricFamily.measured_by`."""
+        return {**super().measured_by(core, seed), "seed": seed}
+
+    def described_tools(self, core: StableDiffusion | None) -> str:
+        """See `MetricFamily.described_tools`."""
+        changes: dict[str, object] = {} if self.resolution is None else {"resolution": self.resolution}
+        if self.posterior_mean:
+            changes["posterior"] = "mean"
+        return self.tools.features.describe(core, **changes)
+
+    def features(self, edit: Edited) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features `(1, C, h, w)` of the sample's picture and of the edited one."""
+        before, after = (
+            self.tools.features.of(
+                picture,
+                edit.sample.prompt,
+                edit.core,
+                edit.seed,
+                resolution=self.resolution,
+                posterior_mean=self.posterior_mean,
+            )
+            for picture in (edit.sample.image, edit.picture)
+        )
+        return before, after

@@ -6,15 +6,11 @@ masked, m-MD, of RegionDrag (Lu et al., arXiv 2407.18247, section 4), which repo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import torch
 
-from evaluation.metrics.base import Edited, Metric, MetricFamily, Values
+from evaluation.metrics.base import Edited, FeatureFamily, Metric, Values
 from evaluation.metrics.checks import require_pairs
-from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.dift import correspond
 from rotationbench.points import ImagePoints
 
@@ -94,7 +90,7 @@ def search_discs(sources: ImagePoints, targets: ImagePoints, size: tuple[int, in
     return near[0] | near[1]
 
 
-class PointDistance(MetricFamily):
+class PointDistance(FeatureFamily):
     """Mean distance, of handles and of pivots apart, and masked mean distance of handles."""
 
     metrics = (
@@ -102,23 +98,11 @@ class PointDistance(MetricFamily):
         Metric("mean_distance_pivot", "MD of pivots", "lower", "px", "accuracy", 11, fast=True),
         Metric("mm_distance", "m-MD", "lower", "px", "accuracy", 12),
     )
-    needs_features = True
-
-    def measured_by(self, core: StableDiffusion | None, seed: int) -> Mapping[str, Any]:
-        """See `MetricFamily.measured_by`."""
-        return {**super().measured_by(core, seed), "seed": seed}
-
-    def described_tools(self, core: StableDiffusion | None) -> str:
-        """See `MetricFamily.described_tools`."""
-        return self.tools.features.describe(core)
 
     def measure(self, edit: Edited) -> Values:
         """See `MetricFamily.measure`."""
         sample = edit.sample
-        before, after = (
-            self.tools.features.of(picture, sample.prompt, edit.core, edit.seed)
-            for picture in (sample.image, edit.picture)
-        )
+        before, after = self.features(edit)
         values: Values = {}
         for name in {metric.name for metric in self.metrics}.intersection(edit.names):
             pairs = sample.is_pivot if name == "mean_distance_pivot" else ~sample.is_pivot

@@ -10,17 +10,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from evaluation.metrics.base import Edited, Metric, MetricFamily, Values
+from evaluation.metrics.base import Edited, FeatureFamily, Metric, Values
 from evaluation.metrics.checks import nearest_pixels, require_pairs
 from evaluation.metrics.point_distance import SMALLEST_RADIUS, point_distances
-from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.points import ImagePoints
 
 REGIONDRAG_SIDE = 768
@@ -109,7 +105,7 @@ def _blocks(features: torch.Tensor, size: tuple[int, int]) -> tuple[torch.Tensor
     return rows.to(features.device), columns.to(features.device)
 
 
-class DragDiffusionDistance(MetricFamily):
+class DragDiffusionDistance(FeatureFamily):
     """MD of DragDiffusion and m-MD of DragLoRA: means over an edit's pairs, which tables pool over all pairs."""
 
     metrics = (
@@ -137,23 +133,11 @@ class DragDiffusionDistance(MetricFamily):
             "a mask. Ours looks in discs around source and target.",
         ),
     )
-    needs_features = True
-
-    def measured_by(self, core: StableDiffusion | None, seed: int) -> Mapping[str, Any]:
-        """See `MetricFamily.measured_by`."""
-        return {**super().measured_by(core, seed), "seed": seed}
-
-    def described_tools(self, core: StableDiffusion | None) -> str:
-        """See `MetricFamily.described_tools`."""
-        return self.tools.features.describe(core)
 
     def measure(self, edit: Edited) -> Values:
         """See `MetricFamily.measure`."""
         sample = edit.sample
-        before, after = (
-            self.tools.features.of(picture, sample.prompt, edit.core, edit.seed)
-            for picture in (sample.image, edit.picture)
-        )
+        before, after = self.features(edit)
         pairs = sample.sources, sample.targets, sample.size
         values: Values = {"md_dragdiffusion": float(point_distances(before, after, *pairs).mean())}
         if "m_md_draglora" in edit.names and sample.mask is not None and sample.mask.any():
@@ -162,7 +146,7 @@ class DragDiffusionDistance(MetricFamily):
         return values
 
 
-class RegionDragDistance(MetricFamily):
+class RegionDragDistance(FeatureFamily):
     """m-MD of RegionDrag."""
 
     metrics = (
@@ -180,23 +164,11 @@ class RegionDragDistance(MetricFamily):
             "DragFlow's MD_2.",
         ),
     )
-    needs_features = True
-
-    def measured_by(self, core: StableDiffusion | None, seed: int) -> Mapping[str, Any]:
-        """See `MetricFamily.measured_by`."""
-        return {**super().measured_by(core, seed), "seed": seed}
-
-    def described_tools(self, core: StableDiffusion | None) -> str:
-        """See `MetricFamily.described_tools`."""
-        return self.tools.features.describe(core, resolution=REGIONDRAG_SIDE, posterior="mean")
+    resolution = REGIONDRAG_SIDE
+    posterior_mean = True
 
     def measure(self, edit: Edited) -> Values:
         """See `MetricFamily.measure`."""
         sample = edit.sample
-        before, after = (
-            self.tools.features.of(
-                picture, sample.prompt, edit.core, edit.seed, resolution=REGIONDRAG_SIDE, posterior_mean=True
-            )
-            for picture in (sample.image, edit.picture)
-        )
+        before, after = self.features(edit)
         return {"m_md_regiondrag": regiondrag_distance(before, after, sample.sources, sample.targets, sample.size)}

@@ -11,11 +11,11 @@ from collections.abc import Callable
 import numpy as np
 
 from tools.dataset.geometry import filled
-from tools.dataset.layers import Layer, Sprite
+from tools.dataset.layers import CutOut, Layer
 from tools.dataset.shapes import DARK, RED, block, dial, hand, hub, needle, pole, rotor, weight_of_disc
 
-Reader = Callable[[str], Sprite]
-Pieces = list[tuple[Sprite, bool]]
+Reader = Callable[[str], CutOut]
+Pieces = list[tuple[CutOut, bool]]
 Points = tuple[tuple[int, int], ...]
 
 
@@ -70,7 +70,7 @@ def clock(
         shape = sprite.alpha.shape
         ring = weight_of_disc(centre, radius + 3, 1.0, shape) - weight_of_disc(centre, radius, 1.0, shape)
         mean = (sprite.rgba * ring[..., None]).sum(axis=(0, 1)) / ring.sum()
-        cover = Sprite(np.broadcast_to(mean, (*shape, 4)) * weight_of_disc(centre, radius, 8.0, shape)[..., None])
+        cover = CutOut(np.broadcast_to(mean, (*shape, 4)) * weight_of_disc(centre, radius, 8.0, shape)[..., None])
         hour = _turned_hand(centre, still, width * 1.3, colour, 120)
         body = hour.over(cover.over(sprite))
         return [(body, False), (hand(centre, moving, width, colour), True), (hub(centre, width * 0.8, RED), False)]
@@ -112,16 +112,16 @@ def box(content: str, lift: int, hinge: str, colour: tuple[float, float, float])
         front = block(40, 138, 216, 244, 10, colour, DARK)
         lid = block(36, 112, 220, 138, 9, tuple(min(1.0, 1.12 * value) for value in colour), DARK)
         joint = hub((44 if hinge == "left" else 212, 132), 6, (0.85, 0.72, 0.35))
-        return [(Sprite(small), False), (front, False), (lid, True), (joint, False)]
+        return [(CutOut(small), False), (front, False), (lid, True), (joint, False)]
 
     return assemble
 
 
 def _turned_hand(
     centre: tuple[float, float], length: float, width: float, colour: tuple[float, float, float], angle: float
-) -> Sprite:
+) -> CutOut:
     upright = hand(centre, length, width, colour)
-    return Sprite(Layer(upright, centre, centre, 1.0, angle).drawn(upright.alpha.shape))
+    return CutOut(Layer(upright, centre, centre, 1.0, angle).drawn(upright.alpha.shape))
 
 
 ASSEMBLIES: dict[str, Callable[[Reader], Pieces]] = {

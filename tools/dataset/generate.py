@@ -23,8 +23,8 @@ from rotationbench.sample import DragSample, SampleMeta
 from tools.dataset.assemblies import ASSEMBLIES
 from tools.dataset.geometry import painted_mask
 from tools.dataset.grounds import GROUNDS, TEXTURED
-from tools.dataset.layers import SHADOW_OFFSET, Layer, Sprite, Thing, composed
-from tools.dataset.recipes import Recipe, read_recipes
+from tools.dataset.layers import SHADOW_OFFSET, CutOut, Layer, Thing, composed
+from tools.dataset.recipes import SampleRecipe, read_recipes
 
 SEED = 20240106
 SIDE = 512
@@ -49,12 +49,12 @@ LICENCE = "MIT (objects: Microsoft Fluent Emoji); CC0-1.0 (grounds)"
 
 
 @cache
-def sprite(name: str) -> Sprite:
+def sprite(name: str) -> CutOut:
     """The sprite called `name` in `data/sprites`."""
-    return Sprite.read(SPRITES / f"{name.replace(' ', '-')}.webp")
+    return CutOut.read(SPRITES / f"{name.replace(' ', '-')}.webp")
 
 
-def generated_sample(recipe: Recipe) -> DragSample:
+def generated_sample(recipe: SampleRecipe) -> DragSample:
     """The sample that a recipe and the seed make.
 
     Raises:
@@ -108,13 +108,15 @@ def generated_sample(recipe: Recipe) -> DragSample:
     return DragSample(name, image, prompt, ImagePoints(handles), ImagePoints(targets), mask, target, meta, 160)
 
 
-def _pieces(recipe: Recipe) -> list[tuple[Sprite, bool]]:
+def _pieces(recipe: SampleRecipe) -> list[tuple[CutOut, bool]]:
     if recipe.thing in ASSEMBLIES:
         return ASSEMBLIES[recipe.thing](sprite)
     return [(sprite(recipe.thing), True)]
 
 
-def _placed(recipe: Recipe, rng: np.random.Generator, base: float, angle: float) -> tuple[Thing, tuple[float, float]]:
+def _placed(
+    recipe: SampleRecipe, rng: np.random.Generator, base: float, angle: float
+) -> tuple[Thing, tuple[float, float]]:
     """The thing somewhere in the picture where all of it stays inside during the turn, and the pivot there."""
     pieces = _pieces(recipe)
     scale = recipe.size / 256
@@ -147,7 +149,7 @@ def _placed(recipe: Recipe, rng: np.random.Generator, base: float, angle: float)
     return Thing(layers, shadow=0.0 if recipe.ground == "sky" else SHADOW), pivot
 
 
-def _outline(piece: Sprite) -> np.ndarray:
+def _outline(piece: CutOut) -> np.ndarray:
     """`(N, 2)` points of a sprite that enclose it."""
     contours, _ = cv2.findContours((piece.alpha > 0.3).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return np.concatenate(contours)[:, 0].astype(np.float64)
@@ -220,7 +222,12 @@ def _around(mask: np.ndarray, point: tuple[float, float], radius: int = 12) -> b
 
 
 def _handles(
-    recipe: Recipe, thing: Thing, seen: np.ndarray, seen_after: np.ndarray, pivot: tuple[float, float], angle: float
+    recipe: SampleRecipe,
+    thing: Thing,
+    seen: np.ndarray,
+    seen_after: np.ndarray,
+    pivot: tuple[float, float],
+    angle: float,
 ) -> np.ndarray:
     """The recipe's handles in the picture: moved onto the object where they miss it, left out where it is hidden."""
     moving = next(layer for layer in thing.layers if layer.moves)
@@ -238,7 +245,7 @@ def _handles(
     return np.array(handles)
 
 
-def _difficulty(recipe: Recipe, angle: float) -> str:
+def _difficulty(recipe: SampleRecipe, angle: float) -> str:
     points = (abs(angle) > 60) + (not recipe.given) + (recipe.front is not None) + (recipe.ground in TEXTURED)
     return ("easy", "medium", "hard")[min(points, 2)]
 

@@ -19,7 +19,7 @@ BORDER = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Sprite:
+class CutOut:
     """A cut-out picture.
 
     Args:
@@ -29,7 +29,7 @@ class Sprite:
     rgba: np.ndarray
 
     @classmethod
-    def read(cls, path: Path) -> Sprite:
+    def read(cls, path: Path) -> CutOut:
         """The sprite in a picture file with transparency."""
         with Image.open(path) as image:
             rgba = np.array(image.convert("RGBA"), np.float64) / 255
@@ -41,13 +41,13 @@ class Sprite:
         """Float64 `(h, w)` in [0, 1]."""
         return self.rgba[..., 3]
 
-    def times(self, weight: np.ndarray) -> Sprite:
+    def times(self, weight: np.ndarray) -> CutOut:
         """The sprite with its alpha multiplied by `weight (h, w)`."""
-        return Sprite(self.rgba * weight[..., None])
+        return CutOut(self.rgba * weight[..., None])
 
-    def over(self, other: Sprite) -> Sprite:
+    def over(self, other: CutOut) -> CutOut:
         """The sprite laid over another of the same size."""
-        return Sprite(self.rgba + other.rgba * (1 - self.alpha[..., None]))
+        return CutOut(self.rgba + other.rgba * (1 - self.alpha[..., None]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Layer:
         moves: whether the edit turns it.
     """
 
-    sprite: Sprite
+    sprite: CutOut
     anchor: tuple[float, float]
     position: tuple[float, float]
     scale: float

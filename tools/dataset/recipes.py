@@ -18,7 +18,7 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SampleRecipe:
     """One generated sample, up to what the random generator decides.
 
     Args:
@@ -56,7 +56,7 @@ class Recipe:
     front: str | None = None
 
 
-def read_recipes(path: Path = LIST) -> list[Recipe]:
+def read_recipes(path: Path = LIST) -> list[SampleRecipe]:
     """The recipes of a JSON list, in its order.
 
     Raises:
@@ -65,7 +65,7 @@ def read_recipes(path: Path = LIST) -> list[Recipe]:
     recipes, problems = [], []
     for number, entry in enumerate(json.loads(path.read_text(encoding="utf-8")), start=1):
         try:
-            recipes.append(Recipe(**{key: _as_tuples(value) for key, value in entry.items()}))
+            recipes.append(SampleRecipe(**{key: _as_tuples(value) for key, value in entry.items()}))
         except TypeError as error:
             problems.append(f"{path}: entry {number}: expected the fields of a recipe: {error}")
     if problems:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.dataset.layers import Sprite
+from tools.dataset.layers import CutOut
 
 SIDE = 256
 ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE].astype(np.float64)
@@ -16,14 +16,14 @@ RED: Colour = (0.86, 0.16, 0.22)
 BLADES: tuple[Colour, ...] = ((0.93, 0.33, 0.31), (0.98, 0.75, 0.22), (0.35, 0.69, 0.45), (0.27, 0.51, 0.86))
 
 
-def hand(centre: Point, length: float, width: float, colour: Colour = DARK) -> Sprite:
+def hand(centre: Point, length: float, width: float, colour: Colour = DARK) -> CutOut:
     """A clock hand that points up from `centre`, tapering towards its tip."""
     x, y = centre
     tapering = width * (0.55 + 0.45 * np.clip((ROWS - (y - length)) / length, 0, 1))
     return _painted(_capsule((x, y - length), (x, y + 0.22 * length), tapering / 2), colour)
 
 
-def needle(centre: Point, length: float, colour: Colour = RED) -> Sprite:
+def needle(centre: Point, length: float, colour: Colour = RED) -> CutOut:
     """A pointed needle that points up from `centre`, with a hub."""
     x, y = centre
     along = np.clip((y - ROWS) / length, -0.25, 1)
@@ -32,17 +32,17 @@ def needle(centre: Point, length: float, colour: Colour = RED) -> Sprite:
     return hub(centre, 13).over(_painted(inside, colour))
 
 
-def hub(centre: Point, radius: float, colour: Colour = DARK) -> Sprite:
+def hub(centre: Point, radius: float, colour: Colour = DARK) -> CutOut:
     """A disc."""
     return _painted(radius - np.hypot(COLUMNS - centre[0], ROWS - centre[1]), colour)
 
 
-def dial(centre: Point, radius: float) -> Sprite:
+def dial(centre: Point, radius: float) -> CutOut:
     """A white disc with a dark rim and marks on three quarters of it."""
     distance = np.hypot(COLUMNS - centre[0], ROWS - centre[1])
     face = _painted(radius - distance, (0.96, 0.96, 0.97))
     rim = _painted(5 - np.abs(distance - radius + 5), (0.30, 0.34, 0.42))
-    marks = Sprite(np.zeros((SIDE, SIDE, 4)))
+    marks = CutOut(np.zeros((SIDE, SIDE, 4)))
     for index, angle in enumerate(np.deg2rad(np.linspace(135, 405, 10))):
         direction = np.array([np.cos(angle), np.sin(angle)])
         start, end = (tuple(np.array(centre) + direction * radius * share) for share in (0.70, 0.84))
@@ -50,10 +50,10 @@ def dial(centre: Point, radius: float) -> Sprite:
     return marks.over(rim).over(face)
 
 
-def rotor(centre: Point, length: float, width: float, blades: int) -> Sprite:
+def rotor(centre: Point, length: float, width: float, blades: int) -> CutOut:
     """Blades of different colours around a hub, so that every turn can be told from every other."""
     x, y = centre
-    sprite = Sprite(np.zeros((SIDE, SIDE, 4)))
+    sprite = CutOut(np.zeros((SIDE, SIDE, 4)))
     for index in range(blades):
         angle = 2 * np.pi * index / blades - np.pi / 2
         along = (COLUMNS - x) * np.cos(angle) + (ROWS - y) * np.sin(angle)
@@ -65,14 +65,14 @@ def rotor(centre: Point, length: float, width: float, blades: int) -> Sprite:
     return hub(centre, 12).over(sprite)
 
 
-def pole(top: Point, bottom: Point, width: float, colour: Colour) -> Sprite:
+def pole(top: Point, bottom: Point, width: float, colour: Colour) -> CutOut:
     """A round pole."""
     return _painted(
         _capsule(top, bottom, width / 2), colour, shade=1.1 - 0.35 * np.clip((COLUMNS - top[0]) / width + 0.5, 0, 1)
     )
 
 
-def block(left: float, top: float, right: float, bottom: float, corner: float, colour: Colour, band: Colour) -> Sprite:
+def block(left: float, top: float, right: float, bottom: float, corner: float, colour: Colour, band: Colour) -> CutOut:
     """A rounded block with a vertical band in its middle."""
     x, y = (left + right) / 2, (top + bottom) / 2
     across = np.maximum(np.abs(COLUMNS - x) - (right - left) / 2 + corner, 0)
@@ -97,9 +97,9 @@ def _capsule(start: Point, end: Point, radius: np.ndarray | float) -> np.ndarray
     return radius - np.hypot(COLUMNS - start[0] - share * offset[0], ROWS - start[1] - share * offset[1])
 
 
-def _painted(depth: np.ndarray, colour: Colour, shade: np.ndarray | float = 1.0) -> Sprite:
+def _painted(depth: np.ndarray, colour: Colour, shade: np.ndarray | float = 1.0) -> CutOut:
     """A sprite of one colour where `depth` in pixels is positive, smooth at its edge and lighter inside."""
     alpha = np.clip(depth + 0.5, 0, 1)
     light = shade * (0.88 + 0.12 * np.clip(depth / 6, 0, 1))
     colours = np.clip(np.array(colour) * np.asarray(light)[..., None], 0, 1) * alpha[..., None]
-    return Sprite(np.concatenate([np.broadcast_to(colours, (SIDE, SIDE, 3)), alpha[..., None]], axis=-1))
+    return CutOut(np.concatenate([np.broadcast_to(colours, (SIDE, SIDE, 3)), alpha[..., None]], axis=-1))

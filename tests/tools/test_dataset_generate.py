@@ -7,10 +7,11 @@ import pytest
 from rotationbench.config import project_root
 from rotationbench.datasets import open_dataset
 from rotationbench.errors import DatasetError
+from rotationbench.rotation import turn_mask, turn_points
 from tools.dataset.generate import generated_sample
-from tools.dataset.geometry import filled, painted_mask, turned, turned_mask
+from tools.dataset.geometry import filled, painted_mask
 from tools.dataset.in_domain import in_domain_samples
-from tools.dataset.layers import Layer, Sprite, Thing, composed
+from tools.dataset.layers import CutOut, Layer, Thing, composed
 from tools.dataset.real import photograph, real_sample
 from tools.dataset.recipes import read_recipes
 
@@ -93,9 +94,9 @@ def test_a_photograph_is_cropped_and_resized(tmp_path):
 
 
 def test_positive_turns_are_clockwise_on_the_screen():
-    assert turned(np.array([[10.0, 0.0]]), (0.0, 0.0), 90) == pytest.approx(np.array([[0.0, 10.0]]))
+    assert turn_points(np.array([[10.0, 0.0]]), (0.0, 0.0), 90) == pytest.approx(np.array([[0.0, 10.0]]))
     square = filled(np.array([[60, 48], [70, 48], [70, 52], [60, 52]]), (100, 100))
-    rows, columns = np.nonzero(turned_mask(square, (50.0, 50.0), 90))
+    rows, columns = np.nonzero(turn_mask(square, (50.0, 50.0), 90))
     assert (columns.mean(), rows.mean()) == pytest.approx((50, 65), abs=0.6)
 
 
@@ -103,7 +104,7 @@ def test_painted_masks_cover_every_pose_with_a_border():
     stick = filled(np.array([[50, 20], [54, 20], [54, 50], [50, 50]]), (100, 100))
     mask = painted_mask(stick, (52.0, 50.0), 60, 6)
     for angle in (0, 17, 44, 60):
-        assert mask[turned_mask(stick, (52.0, 50.0), angle)].all()
+        assert mask[turn_mask(stick, (52.0, 50.0), angle)].all()
     assert mask[35, 46]
     assert not mask[35, 35]
     assert not mask[80:].any()
@@ -112,13 +113,13 @@ def test_painted_masks_cover_every_pose_with_a_border():
 def test_layers_turn_about_the_pivot_exactly():
     rgba = np.zeros((9, 9, 4))
     rgba[4, 4] = 1
-    layer = Layer(Sprite(rgba), (4.0, 4.0), (30.0, 20.0), 1.0, 0.0, moves=True)
+    layer = Layer(CutOut(rgba), (4.0, 4.0), (30.0, 20.0), 1.0, 0.0, moves=True)
     drawn = layer.turned((20.0, 20.0), 90).drawn((50, 50))[..., 3]
     assert np.unravel_index(drawn.argmax(), drawn.shape) == (30, 20)
 
 
 def test_what_lies_in_front_hides_what_turns():
-    full = Sprite(np.ones((20, 20, 4)) * np.array([0.5, 0.5, 0.5, 1]))
+    full = CutOut(np.ones((20, 20, 4)) * np.array([0.5, 0.5, 0.5, 1]))
     turning = Thing((Layer(full, (10, 10), (32, 32), 1.0, 0.0, moves=True),))
     front = Thing((Layer(full, (10, 10), (37, 32), 1.0, 0.0),))
     _, alone = composed(np.ones((64, 64, 3)), [turning])
@@ -128,7 +129,7 @@ def test_what_lies_in_front_hides_what_turns():
 
 
 def test_shadows_are_part_of_the_picture_and_not_of_the_object():
-    full = Sprite(np.ones((20, 20, 4)))
+    full = CutOut(np.ones((20, 20, 4)))
     layer = Layer(full, (10, 10), (32, 32), 1.0, 0.0, moves=True)
     picture, seen = composed(np.ones((64, 64, 3)), [Thing((layer,), shadow=0.4)])
     assert picture[46, 42].max() < 230
