@@ -30,7 +30,9 @@ class MetricsFile:
         edited: SHA-256 of `edited.png` when it was measured; None when nothing was.
         sample: digest of everything about the sample that a metric can depend on.
         values: by metric; JSON has no infinity, so on disk it is the text `"inf"`.
-        measured_by: by metric, how it was measured: `revision` of the metric, `tools` as text, and `seed` where noise was drawn.
+        measured_by: by metric, how it was measured: `revision` of the metric, `tools` as text, and `seed` where noise was
+            drawn.
+        older: whether it was written before `sample` was `DragSample.full_digest`, so that the two cannot be compared.
     """
 
     folder: Path
@@ -38,6 +40,7 @@ class MetricsFile:
     sample: str | None = None
     values: dict[str, float | None] = field(default_factory=dict)
     measured_by: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    older: bool = False
 
     @classmethod
     def read(cls, folder: Path) -> MetricsFile:
@@ -52,6 +55,7 @@ class MetricsFile:
                 content.get("sample"),
                 {name: None if entry["value"] is None else float(entry["value"]) for name, entry in entries.items()},
                 {name: measured_by_fields(entry.get("measured_by")) for name, entry in entries.items()},
+                any(isinstance(entry.get("measured_by"), str) for entry in entries.values()),
             )
         except FileNotFoundError:
             return cls(folder)
@@ -64,13 +68,21 @@ class MetricsFile:
     def about(cls, folder: Path, edited: str, sample: str) -> MetricsFile:
         """The file in `folder` with what it holds about this very picture and sample; empty when that is nothing.
 
+        An older file keeps its values about this picture, as measured in a way that is not known any more: they are shown
+        until they are measured again.
+
         Args:
             folder: the edit's folder.
             edited: SHA-256 of `edited.png`.
             sample: digest of everything about the sample that a metric can depend on.
         """
         file = cls.read(folder)
-        return file if (file.edited, file.sample) == (edited, sample) else cls(folder, edited, sample)
+        if (file.edited, file.sample) == (edited, sample):
+            return file
+        if file.edited == edited and file.older:
+            unknown = {name: {**fields, "revision": None} for name, fields in file.measured_by.items()}
+            return cls(folder, edited, sample, file.values, unknown)
+        return cls(folder, edited, sample)
 
     def add(self, values: Mapping[str, float | None], measured_by: Mapping[str, Mapping[str, Any]]) -> None:
         """Put values into the file on disk, beside those that others have put there about this picture and sample.

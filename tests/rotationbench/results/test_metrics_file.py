@@ -61,3 +61,17 @@ def test_the_text_of_older_files_is_read_as_fields(tmp_path):
         "mean_distance": {"revision": 2, "tools": "dift up_block=1", "seed": 7},
         "x": {"revision": None, "tools": "?"},
     }
+
+
+def test_values_of_older_files_outlive_the_measuring_of_others(tmp_path):
+    place = folder(tmp_path)
+    entries = {name: {"value": 1.0, "measured_by": "v1 a ruler"} for name in ("psnr", "ssim")}
+    content = {"schema": 1, "edited": "picture", "sample": "by another digest", "metrics": entries}
+    (place / "metrics.json").write_text(json.dumps(content))
+    file = MetricsFile.about(place, "picture", "sample")
+    # Whether the sample is the same is not known, so that they count as measured in another way than any of today.
+    assert file.measured_by["psnr"] == {"revision": None, "tools": "a ruler"}
+    file.add({"psnr": 2.0}, {"psnr": HOW})
+    assert MetricsFile.read(place).values == {"psnr": 2.0, "ssim": 1.0}
+    assert MetricsFile.about(place, "picture", "sample").measured_by["psnr"] == HOW
+    assert MetricsFile.about(place, "another picture", "sample").values == {}
