@@ -225,7 +225,7 @@ class DragSample:
         meta = self.meta
         _update(digest, (self.target, self.reference, meta.object_mask, meta.object_mask_target))
         facts = {item.name: getattr(meta, item.name) for item in fields(meta) if "mask" not in item.name}
-        facts |= {"pivot": _floats(meta.pivot), "angle": None if meta.angle is None else float(meta.angle)}
+        facts |= {"pivot": _floats(meta.pivot), "angle": _floats(_alone(meta.angle))}
         _update_with_facts(digest, facts | {"pix_step": self.pix_step})
         return digest.hexdigest()
 
@@ -300,7 +300,7 @@ def _update_with_regions(digest: hashlib._Hash, regions: Regions) -> None:
     _update(digest, (None if points is None else points.xy for points in (sources, targets)))
     _update(digest, regions.masks().values())
     parts = [
-        [part.task, part.angle, part.pairs, *map(_floats, (part.source, part.target, part.anchor))]
+        [part.task, part.pairs, *map(_floats, (part.source, part.target, part.anchor, _alone(part.angle)))]
         for part in regions.parts
     ]
     _update_with_facts(digest, {"cell": _floats(regions.cell), "parts": parts})
@@ -308,6 +308,10 @@ def _update_with_regions(digest: hashlib._Hash, regions: Regions) -> None:
 
 def _update_with_facts(digest: hashlib._Hash, facts: dict[str, Any]) -> None:
     digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
+
+
+def _alone(number: float | None) -> tuple[float] | None:
+    return None if number is None else (number,)
 
 
 def _floats(numbers: Iterable[float] | None) -> list[float] | None:

@@ -61,7 +61,7 @@ def folders_below(root: Path, problems: Problems) -> list[Folder]:
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(path) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
-            below = [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+            below = [entry for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
         except OSError as error:
             problems.expected(path, "a folder that can be listed", f"{type(error).__name__}: {error.strerror}")
             continue
@@ -104,6 +104,14 @@ def read_main_picture(folder: Path, stem: str, problems: Problems) -> np.ndarray
     before = len(problems)
     path = picture_called(folder, stem, problems)
     return None if len(problems) > before else read_picture(path or folder / f"{stem}.png", problems)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link that leads to itself.
+        return False
 
 
 def _names(folder: Path) -> list[str]:
