@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from benchmarks.cost import configuration
 from rotationbench import benchmark
 from rotationbench.errors import ResultsError
 from rotationbench.files import whole_file
+from rotationbench.pictures import read_rgb
 from rotationbench.results import EDITED_FILE, Edit, ResultStore
 
 
@@ -52,7 +52,7 @@ def changes(one: Edit, other: Edit) -> dict[str, float]:
     length = max(map(len, paths))
     first, second = (np.concatenate([path, np.repeat(path[-1:], length - len(path), axis=0)]) for path in paths)
     apart = np.linalg.norm(first - second, axis=2)
-    pictures = [np.asarray(Image.open(edit.folder / EDITED_FILE), dtype=float) for edit in (one, other)]
+    pictures = [read_rgb(edit.folder / EDITED_FILE).astype(float) for edit in (one, other)]
     distances = [np.mean(edit.record["final_distances"]) for edit in (one, other)]
     found = {
         "path, mean [px]": float(apart.mean()),

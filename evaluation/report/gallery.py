@@ -18,6 +18,7 @@ from evaluation.report.collect import ResultsFolder
 from evaluation.report.columns import COLUMNS
 from evaluation.report.styles import Style
 from rotationbench.datasets import open_dataset
+from rotationbench.pictures import open_picture
 from rotationbench.results import SAMPLES, Edit
 from rotationbench.sample import DragSample
 
@@ -122,8 +123,7 @@ def _sample_entry(name: str, sample: DragSample | None, keep: Callable[[Image.Im
 
 
 def _keep_file(path: Path, keep: Callable[[Image.Image], int]) -> int:
-    with Image.open(path) as picture:
-        return keep(picture)
+    return keep(open_picture(path))
 
 
 def _trajectory(edit: Edit) -> list[list[list[float]]]:

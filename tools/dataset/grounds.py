@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy import ndimage
+
+from rotationbench.pictures import open_picture
 
 PHOTOS = Path(__file__).parents[2] / "data" / "photos"
 
@@ -132,8 +133,7 @@ def _horizon(
 
 
 def _photographed(rng: np.random.Generator, side: int, name: str, tint: tuple[float, float, float]) -> np.ndarray:
-    with Image.open(PHOTOS / name) as image:
-        grey = np.array(image.convert("L"), np.float64)[:side, :side] / 255
+    grey = np.array(open_picture(PHOTOS / name).convert("L"), np.float64)[:side, :side] / 255
     if rng.integers(2):
         grey = grey[:, ::-1]
     grey = ndimage.gaussian_filter(grey, 1.0)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy import ndimage
 
+from rotationbench.pictures import open_picture
 from rotationbench.rotation import turn_points
 
 SUPERSAMPLING = 2
@@ -31,8 +31,7 @@ class CutOut:
     @classmethod
     def read(cls, path: Path) -> CutOut:
         """The sprite in a picture file with transparency."""
-        with Image.open(path) as image:
-            rgba = np.array(image.convert("RGBA"), np.float64) / 255
+        rgba = np.array(open_picture(path).convert("RGBA"), np.float64) / 255
         rgba[..., :3] *= rgba[..., 3:]
         return cls(rgba)
 

@@ -20,12 +20,15 @@ import numpy as np
 from PIL import Image
 
 from rotationbench.datasets import write_sample
+from rotationbench.pictures import open_picture
 from rotationbench.points import ImagePoints
 from rotationbench.rotation import turn_points
 from rotationbench.sample import DragSample, SampleMeta
 from tools.dataset.geometry import filled, painted_mask
 
 FOLDER = Path(__file__).parent
+LARGEST_PHOTOGRAPH = 20_000
+"""Pixels per side; wallpapers are larger than what the benchmark edits."""
 
 
 def photograph(about: dict[str, Any], packages: Sequence[Path]) -> np.ndarray:
@@ -43,9 +46,8 @@ def photograph(about: dict[str, Any], packages: Sequence[Path]) -> np.ndarray:
     path = next(candidates, None)
     if path is None:
         raise FileNotFoundError(f"Expected {about['file']} of the package {about['package']} in one of {packages}.")
-    with Image.open(path) as image:
-        part = image.convert("RGB").resize(about["size"], Image.Resampling.LANCZOS, box=about["crop"])
-    return np.array(part)
+    image = open_picture(path, largest=LARGEST_PHOTOGRAPH, upright=False).convert("RGB")
+    return np.array(image.resize(about["size"], Image.Resampling.LANCZOS, box=about["crop"]))
 
 
 def real_sample(drag: dict[str, Any], about: dict[str, Any], image: np.ndarray) -> DragSample:

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from rotationbench.errors import DatasetError, MissingWeightsError
+from rotationbench.pictures import open_picture
 
 PACKAGE = "@lobehub/fluent-emoji-3d"
 VERSION = "1.1.0"
@@ -168,8 +168,9 @@ def read_sprite(thing: Thing, path: Path) -> Sprite:
 
     Raises:
         DatasetError: a picture that is wholly transparent.
+        PictureError: a file that is no picture.
     """
-    rgba = np.asarray(Image.open(path).convert("RGBA"), dtype=np.float32) / 255
+    rgba = np.asarray(open_picture(path).convert("RGBA"), dtype=np.float32) / 255
     rows, columns = np.nonzero(rgba[..., 3] > 0.05)
     if not len(rows):
         raise DatasetError([f"{path}: expected an object, got a wholly transparent picture"])
