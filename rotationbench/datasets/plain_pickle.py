@@ -7,15 +7,12 @@ before anything is built.
 
 from __future__ import annotations
 
-import math
 import pickletools
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from rotationbench.datasets.pickled_arrays import Callee, PickledArray, PickledType, RefusedPickleError, stand_in_for
 from rotationbench.datasets.reading import Problems, described, read_bytes
 from rotationbench.names import printable
 
@@ -25,8 +22,6 @@ MOST_VALUES = 1_000_000
 """Values that the content would hold if nothing in it were shared."""
 DEEPEST = 32
 LONGEST_NUMBER_BITS = 64
-PLAIN_TYPES = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
-NUMPY_STATE = 3
 STEPS = {
     "nothing": ("PROTO", "FRAME"),
     "none": ("NONE",),
@@ -65,10 +60,6 @@ STEPS = {
 """What the machine does, and the opcodes that make it do so."""
 
 
-class RefusedPickleError(Exception):
-    """A pickle holds something other than plain data, or more of it than its size allows."""
-
-
 def read_plain_pickle(path: Path, problems: Problems) -> Any:
     """What the pickle at `path` holds, as long as that is plain containers, strings, numbers and numeric numpy arrays.
 
@@ -105,92 +96,6 @@ def load_plain(content: bytes) -> Any:
 
 class _Mark:
     """Where the items of a container begin on the stack."""
-
-
-class _Name:
-    """Stands for one of the callables that numpy's pickles name, with what its call makes."""
-
-    def __init__(self, call: Callable[..., Any] | None) -> None:
-        self.call = call
-
-
-class _Type:
-    """Stands for a dtype: its code, and the byte order once its state is known."""
-
-    def __init__(self, code: Any, align: Any = False, copy: Any = False) -> None:
-        if not isinstance(code, str) or not PLAIN_TYPES.fullmatch(code):
-            raise RefusedPickleError(f"an array of dtype {described(code)}")
-        self.code, self.built = code, False
-
-    def build(self, state: Any) -> None:
-        """Take the byte order from a dtype's state; a dtype with fields or metadata is refused."""
-        plain = isinstance(state, tuple) and len(state) == 8 and state[0] == NUMPY_STATE and state[1] in ("<", ">", "|")
-        if self.built or not plain or state[2:5] != (None, None, None):
-            raise RefusedPickleError(f"an array of dtype {self.code} with the state {described(state)}")
-        if state[1] != "|":
-            self.code = state[1] + self.code.lstrip("<>|=")
-        self.built = True
-
-
-class _Array:
-    """Stands for an array until its shape, type and bytes are known and fit each other."""
-
-    def __init__(self, kind: Any, shape: Any, code: Any) -> None:
-        if kind is not _ARRAY or shape != (0,) or code not in (b"b", "b"):
-            raise RefusedPickleError(f"an array of type {described(kind)} and shape {described(shape)}")
-        self.array: np.ndarray | None = None
-
-    def build(self, state: Any) -> None:
-        """Make the array from an array's state, once."""
-        if self.array is not None or not isinstance(state, tuple) or len(state) != 5:
-            raise RefusedPickleError(f"an array with the state {described(state)}")
-        _, shape, kind, fortran, buffer = state
-        self.array = _filled(buffer, kind, shape, "F" if fortran else "C")
-
-
-def _filled(buffer: Any, kind: Any, shape: Any, order: Any, axis_order: Any = None) -> np.ndarray:
-    if isinstance(buffer, str):
-        buffer = buffer.encode("latin1")
-    if not isinstance(buffer, (bytes, bytearray)) or not isinstance(kind, _Type):
-        raise RefusedPickleError(f"an array of {described(buffer)}")
-    plain = (
-        isinstance(shape, tuple) and len(shape) <= 4 and all(type(side) is int and 0 <= side < 2**31 for side in shape)
-    )
-    if not plain or order not in ("C", "F") or axis_order is not None:
-        raise RefusedPickleError(f"an array of shape {described(shape)} and order {described(order)}")
-    dtype = np.dtype(kind.code)
-    if math.prod(shape) * dtype.itemsize != len(buffer):
-        raise RefusedPickleError(f"an array of shape {shape} and dtype {kind.code} in {len(buffer)} bytes")
-    # A copy of one byte order that nothing else in the stream refers to.
-    return np.frombuffer(bytes(buffer), dtype).reshape(shape, order=order).astype(dtype.newbyteorder("="))
-
-
-def _scalar(kind: Any, buffer: Any) -> Any:
-    return _filled(buffer, kind, (), "C").item()
-
-
-def _encoded(text: Any, encoding: Any) -> bytes:
-    if not isinstance(text, str) or encoding != "latin1":
-        raise RefusedPickleError(f"an encoding {described(encoding)}")
-    return text.encode("latin1")
-
-
-def _no_bytes() -> bytes:
-    """Old protocols call `bytes` for what is empty."""
-    return b""
-
-
-_ARRAY = _Name(None)
-_NAMES = {
-    "numpy.ndarray": _ARRAY,
-    "numpy.dtype": _Name(_Type),
-    "numpy.core.multiarray._reconstruct": _Name(_Array),
-    "numpy.core.multiarray.scalar": _Name(_scalar),
-    "numpy.core.numeric._frombuffer": _Name(_filled),
-    "_codecs.encode": _Name(_encoded),
-    "__builtin__.bytes": _Name(_no_bytes),
-    "builtins.bytes": _Name(_no_bytes),
-}
 
 
 class _Machine:
@@ -242,11 +147,11 @@ class _Machine:
         self.stack.append(self.memo[argument])
 
     def _global(self, argument: Any) -> None:
-        self.stack.append(_named(*argument.split(" ", 1)))
+        self.stack.append(stand_in_for(*argument.split(" ", 1)))
 
     def _stack_global(self, argument: Any) -> None:
         name, module = self.stack.pop(), self.stack.pop()
-        self.stack.append(_named(module, name))
+        self.stack.append(stand_in_for(module, name))
 
     def _reference(self, argument: Any) -> None:
         raise RefusedPickleError(f"a persistent reference {described(argument or self.stack[-1])}")
@@ -338,23 +243,15 @@ class _Machine:
 
     def _reduce(self, argument: Any) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
-        if not isinstance(function, _Name) or function.call is None or not isinstance(arguments, tuple):
+        if not isinstance(function, Callee) or function.call is None or not isinstance(arguments, tuple):
             raise RefusedPickleError(f"a call of {described(function)}")
         self.stack.append(function.call(*arguments))
 
     def _build(self, argument: Any) -> None:
         state = self.stack.pop()
-        if not isinstance(self.stack[-1], (_Type, _Array)):
+        if not isinstance(self.stack[-1], (PickledType, PickledArray)):
             raise RefusedPickleError(f"a state of {described(self.stack[-1])}")
         self.stack[-1].build(state)
-
-
-def _named(module: Any, name: Any) -> _Name:
-    full = f"{module}.{name}"
-    stand_in = _NAMES.get(full.replace("numpy._core.", "numpy.core."))
-    if stand_in is None:
-        raise RefusedPickleError(f"the name {printable(full[:200])}")
-    return stand_in
 
 
 class _Finished:
@@ -378,9 +275,9 @@ class _Finished:
         return finished
 
     def _leaf(self, value: Any) -> Any:
-        if isinstance(value, _Array) and value.array is not None:
+        if isinstance(value, PickledArray) and value.array is not None:
             return value.array
-        if isinstance(value, (_Name, _Type, _Array)) or value is _Mark:
+        if isinstance(value, (Callee, PickledType, PickledArray)) or value is _Mark:
             raise RefusedPickleError(f"a part of an array in place of a value, {type(value).__name__}")
         return value
 

@@ -6,7 +6,6 @@ Prints every problem of every sample with its file, then a summary; the exit sta
 from __future__ import annotations
 
 import argparse
-import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rotationbench.datasets.dataset import LISTS, Dataset, open_dataset
+from rotationbench.datasets.dataset import log as dataset_log
 from rotationbench.datasets.formats import FORMATS
 from rotationbench.datasets.index import CHECKSUMS, INDEX, data_files, described, index_text
 from rotationbench.datasets.reading import LARGEST_LISTING_BYTES, Problems, read_text
@@ -155,12 +155,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--format", default="auto", help=f"auto (default), {', '.join(FORMATS)}")
     options = parser.parse_args(arguments)
     # Warnings are printed below, all of them and once.
-    logging.getLogger("rotationbench.datasets.dataset").setLevel(logging.ERROR)
+    dataset_log.disabled = True
     try:
         dataset, rows, problems = checked(options.root, options.format)
     except RotationBenchError as error:
         print(error)
         return 1
+    finally:
+        dataset_log.disabled = False
     for warning in problems.warnings:
         print(f"warning: {warning}")
     if problems or dataset is None:
