@@ -14,8 +14,8 @@ from tqdm import tqdm
 from evaluation.report.collect import read_folders
 from evaluation.report.tables import overall_tables, summarize, to_markdown
 from evaluation.suite import MetricSuite
-from rotationbench.benchmark import chosen_names
 from rotationbench.config import BenchmarkConfig, build_core, validated
+from rotationbench.datasets import chosen_names
 from rotationbench.errors import ConfigError, ResultsError, RotationBenchError
 from rotationbench.results import SAMPLES, TABLE_FILE, Edit, ResultStore, write_table
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 import traceback
 from collections.abc import Sequence
@@ -18,9 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from rotationbench.config import BenchmarkConfig, build_core, build_method, find, validated
-from rotationbench.datasets import Dataset, open_dataset
+from rotationbench.datasets import Dataset, chosen_names, open_dataset
 from rotationbench.diffusion.core import StableDiffusion
-from rotationbench.diffusion.cost import Cost, peak_memory_mb, reset_peak_memory
+from rotationbench.diffusion.cost import OTHER, Cost, peak_memory_mb, reset_peak_memory
+from rotationbench.diffusion.limits import area_fault
 from rotationbench.errors import ConfigError, DatasetError, ResultsError, RotationBenchError
 from rotationbench.files import folder_state
 from rotationbench.method import DragMethod, DragResult, needs_model, reads_metadata
@@ -34,7 +34,6 @@ from rotationbench.sample import DragSample, resize_image, to_uint8
 log = logging.getLogger(__name__)
 
 SHOWN_METRICS = ("mean_distance", "image_fidelity", "st_lpips", "background_psnr")
-SHOWN_NAMES = 20
 RESERVED_LABELS = (SAMPLES, "report", "table1", "edits.csv", "edits.parquet")
 """What else lies in a results folder beside the labels' folders."""
 
@@ -77,7 +76,8 @@ def run(config: DictConfig) -> int:
     names = chosen_names(dataset.names, settings.samples, settings.limit)
     benchmark = Benchmark(settings, OmegaConf.to_container(config, resolve=True), dataset, method, evaluator)  # type: ignore[arg-type]
     benchmark.look(names)
-    if problems := dataset.problems(name for name in names if name not in benchmark.untouched):
+    new = [name for name in names if name not in benchmark.untouched]
+    if problems := dataset.problems(new, benchmark.size_fault if needs_model(method) else None):
         raise DatasetError(problems)
     benchmark.store.make()
     if needs_model(method) or evaluator.needs_core:
@@ -106,34 +106,6 @@ def run(config: DictConfig) -> int:
     print(summary(table, SHOWN_METRICS))
     log.info("Table: %s", benchmark.store.root / "edits.csv")
     return 1 if benchmark.failures else 0
-
-
-def chosen_names(names: Sequence[str], patterns: Sequence[str] | None, limit: int | None) -> list[str]:
-    """The sample names that are or match one of the patterns, in their own order, at most `limit` of them.
-
-    Args:
-        names: all names.
-        patterns: names or globs; None means all. What is a name is not taken for a glob.
-        limit: None means no limit.
-
-    Raises:
-        ConfigError: when a pattern matches nothing.
-
-    >>> chosen_names(["cat", "clock", "dog"], ["c*"], None)
-    ['cat', 'clock']
-    """
-    chosen = list(names)
-    if patterns is not None:
-        found = {
-            pattern: {pattern} if pattern in chosen else {name for name in names if fnmatch.fnmatchcase(name, pattern)}
-            for pattern in patterns
-        }
-        lost = [pattern for pattern, matches in found.items() if not matches]
-        if lost:
-            listing = ", ".join(names[:SHOWN_NAMES]) + (", …" if len(names) > SHOWN_NAMES else "")
-            raise ConfigError(f"samples: expected names or globs of samples, got {lost}; there are: {listing}")
-        chosen = [name for name in names if any(name in matches for matches in found.values())]
-    return chosen[:limit]
 
 
 class Benchmark:
@@ -248,7 +220,8 @@ class Benchmark:
             self._keep_sample(sample)
             cost = Cost() if self.editor is None else self.editor.cost
             device = torch.device("cpu") if self.editor is None else self.editor.device
-            cost.reset()
+            if self.editor is not None:
+                self.editor.start_edit()
             reset_peak_memory(device)
             result = self._drag(sample, cost)
             edited = resize_image(to_uint8(result.edited), sample.size)
@@ -282,6 +255,10 @@ class Benchmark:
             log.info("%s: done before", name)
         return self.store.restate(edit, {"sample": about, "remake": None})
 
+    def size_fault(self, sample: DragSample) -> str | None:
+        """What keeps a sample from being edited at its working size, as a sentence; None when nothing does."""
+        return area_fault(sample.size, self.settings.model.resolution, self.settings.model.max_pixels)
+
     def _working_size(self, sample: DragSample) -> tuple[int, int]:
         return sample.size if self.editor is None else self.editor.working_size(sample.size)
 
@@ -295,9 +272,14 @@ class Benchmark:
                 bar.total = limit
                 bar.update(step + 1 - bar.n)
                 bar.set_postfix_str(f"{distance * pixels_per_cell:.1f} px left")
+                if self.editor is not None:
+                    # The distance was waited for, so that nothing is waited for here.
+                    self.editor.finite.check()
 
             if self.editor is not None:
-                return self.method.edit(self.editor, working, seed=self.settings.seed, progress=progress)
+                # What a method does outside its phases is part of the edit too.
+                with cost.phase(OTHER, self.editor.device):
+                    return self.method.edit(self.editor, working, seed=self.settings.seed, progress=progress)
             with cost.phase("drag"):
                 # A method that needs no model takes None for one.
                 return self.method.edit(None, working, seed=self.settings.seed, progress=progress)  # type: ignore[arg-type]
@@ -313,7 +295,7 @@ class Benchmark:
         }
         if self.editor is not None:
             identity |= {
-                "weights": self.editor.weights_hash,
+                "model": self.editor.model_hash,
                 "dtype": str(self.editor.dtype),
                 "resolution": self.editor.resolution,
                 "num_inference_steps": self.editor.num_inference_steps,
@@ -395,6 +377,7 @@ class Benchmark:
             "config": self.config,
             **environment(),
             "weights_hash": None if self.editor is None else self.editor.weights_hash,
+            "model_hash": None if self.editor is None else self.editor.model_hash,
             "device": "cpu" if self.editor is None else str(self.editor.device),
             "dtype": None if self.editor is None else str(self.editor.dtype).removeprefix("torch."),
             "started": started.isoformat(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field, is_dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -201,7 +202,21 @@ def build_core(
         "compile_unet": model.compile,
         "max_pixels": model.max_pixels,
     }
-    return _core(json.dumps(settings, sort_keys=True), None if cache_dir is None else Path(cache_dir))
+    return _core(json.dumps(settings, sort_keys=True), None if cache_dir is None else _cache_folder(cache_dir))
+
+
+def _cache_folder(cache_dir: str | Path) -> Path:
+    folder = Path(cache_dir).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = None if os.access(folder, os.W_OK) else "one that is read-only"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    if reason is not None:
+        raise ConfigError(
+            f"cache_dir: {str(cache_dir)!r:.200}: expected a folder that can be written to, got {reason}."
+        )
+    return folder
 
 
 @lru_cache(maxsize=1)

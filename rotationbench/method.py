@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 
+from rotationbench.errors import NonFiniteError
 from rotationbench.points import GridPoints
 from rotationbench.sample import DragSample
 
@@ -35,6 +36,9 @@ class DragResult:
         axis: the rotation axis of each handle in cells of the supervision grid, for methods that have one.
         trace: arrays worth keeping for a look inside, written to `trace.npz` on request: latents such as
             `inverted` and `optimized`, each `(1, C, h, w)`.
+
+    Raises:
+        NonFiniteError: when the picture or a handle is not finite.
     """
 
     edited: torch.Tensor
@@ -44,6 +48,11 @@ class DragResult:
     converged: bool | None
     axis: GridPoints | None = None
     trace: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for what, values in (("picture", self.edited), *(("handle", points.rc) for points in self.trajectory)):
+            if not values.isfinite().all():
+                raise NonFiniteError(f"the edit: expected a finite {what}, got NaN or infinity.")
 
 
 class DragMethod(Protocol):

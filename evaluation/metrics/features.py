@@ -50,7 +50,7 @@ class PictureFeatures:
         model = self._model(core)
         options = asdict(self.dift) | changes
         listing = " ".join(f"{name}={value}" for name, value in options.items() if name not in ("prompt", "batch"))
-        return f"dift weights={model.weights_hash} dtype={model.dtype} {listing}"
+        return f"dift model={model.model_hash} dtype={model.dtype} {listing}"
 
     def of(
         self,
@@ -80,7 +80,7 @@ class PictureFeatures:
         if resolution is not None:
             dift = replace(dift, resolution=resolution)
         content = hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()
-        key = (model.weights_hash, content, picture.shape, prompt, seed, dift.resolution, posterior_mean)
+        key = (model.model_hash, content, picture.shape, prompt, seed, dift.resolution, posterior_mean)
         if key not in self._kept:
             self._kept[key] = dift_features(model, picture, dift, seed=seed, posterior_mean=posterior_mean)
         self._kept.move_to_end(key)

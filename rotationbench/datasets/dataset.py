@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import overload
@@ -22,6 +23,7 @@ LISTS = {"quick": "quick.txt", "demo": "demo.txt"}
 """The file below the root that lists the samples of a subset, a name per line."""
 SUBSETS = (*LISTS, "full")
 SHOWN_WARNINGS = 10
+SHOWN_NAMES = 20
 
 
 class Dataset(Sequence[DragSample]):
@@ -85,11 +87,20 @@ class Dataset(Sequence[DragSample]):
         """The folder of a sample, or the file that lists it."""
         return self._entries[name].path
 
-    def problems(self, names: Iterable[str] | None = None) -> list[str]:
-        """Everything that is wrong with the samples called `names`, or with any; reads their files once."""
+    def problems(
+        self, names: Iterable[str] | None = None, fault: Callable[[DragSample], str | None] | None = None
+    ) -> list[str]:
+        """Everything that is wrong with the samples called `names`, or with any; reads their files once.
+
+        Args:
+            names: of samples; None means all.
+            fault: what else is wrong with a sample that was read, as a sentence; None when nothing is.
+        """
         problems = Problems()
         for name in self._entries if names is None else names:
-            self.form.read(self._entries[name], problems)
+            sample = self.form.read(self._entries[name], problems)
+            if sample is not None and fault is not None and (further := fault(sample)):
+                problems.note(self.path(name), further)
         self._warn(problems.warnings)
         return problems
 
@@ -153,6 +164,34 @@ def open_dataset(
     if problems:
         raise DatasetError(problems)
     return dataset
+
+
+def chosen_names(names: Sequence[str], patterns: Sequence[str] | None, limit: int | None) -> list[str]:
+    """The sample names that are or match one of the patterns, in their own order, at most `limit` of them.
+
+    Args:
+        names: all names.
+        patterns: names or globs; None means all. What is a name is not taken for a glob.
+        limit: None means no limit.
+
+    Raises:
+        ConfigError: when a pattern matches nothing.
+
+    >>> chosen_names(["cat", "clock", "dog"], ["c*"], None)
+    ['cat', 'clock']
+    """
+    chosen = list(names)
+    if patterns is not None:
+        found = {
+            pattern: {pattern} if pattern in chosen else {name for name in names if fnmatch.fnmatchcase(name, pattern)}
+            for pattern in patterns
+        }
+        lost = [pattern for pattern, matches in found.items() if not matches]
+        if lost:
+            listing = ", ".join(names[:SHOWN_NAMES]) + (", …" if len(names) > SHOWN_NAMES else "")
+            raise ConfigError(f"samples: expected names or globs of samples, got {lost}; there are: {listing}")
+        chosen = [name for name in names if any(name in matches for matches in found.values())]
+    return chosen[:limit]
 
 
 def detected(root: Path, folders: Sequence[Folder]) -> Format:

@@ -42,13 +42,25 @@ def working_size(
     Raises:
         ConfigError: when the area is larger than `max_pixels`.
     """
+    if fault := area_fault(size, resolution, max_pixels, cell):
+        raise ConfigError(f"model.max_pixels: {fault}")
+    return _whole_cells(size, resolution, cell)
+
+
+def area_fault(size: tuple[int, int], resolution: int | None, max_pixels: int, cell: int = 1) -> str | None:
+    """What keeps a picture from being edited at its working size, as a sentence; None when nothing does."""
+    height, width = _whole_cells(size, resolution, cell)
+    if height * width <= max_pixels:
+        return None
+    return (
+        f"expected pictures of at most {max_pixels} pixels, got {size[0]} × {size[1]}, which "
+        f"model.resolution={resolution or 'null'} makes {height} × {width}."
+    )
+
+
+def _whole_cells(size: tuple[int, int], resolution: int | None, cell: int) -> tuple[int, int]:
     scale = 1.0 if resolution is None else resolution / min(size)
     height, width = (max(cell, round(extent * scale / cell) * cell) for extent in size)
-    if height * width > max_pixels:
-        raise ConfigError(
-            f"model.max_pixels: expected pictures of at most {max_pixels} pixels, got {size[0]} × {size[1]}, which "
-            f"model.resolution={resolution or 'null'} makes {height} × {width}."
-        )
     return height, width
 
 

@@ -155,7 +155,10 @@ def _trained(
         cost = _read(core, file)
         if cost is None:
             cost = _train(core, image, prompt, settings, seed)
-            _write(core, file, settings, cost)
+            try:
+                _write(core, file, settings, cost)
+            except (OSError, SafetensorError) as error:
+                log.warning("%s: the LoRA is used, but could not be kept: %s", file, error)
     return cost
 
 

@@ -187,11 +187,12 @@ def result_record(
 def cost_record(cost: Cost) -> dict[str, Any]:
     """The cost of an edit from scratch: what came from a cache is charged with what it once cost.
 
-    `unet_calls`, `unet_images` and `unet_grad_calls` leave the training of the LoRA out, which methods share.
+    `seconds`, `unet_calls`, `unet_images` and `unet_grad_calls` leave the training of the LoRA out, which methods
+    share; it has a phase of its own.
     """
     edit = [phase for name, phase in cost.phases.items() if name != "lora"]
     return {
-        "seconds": sum(phase.seconds for phase in cost.phases.values()),
+        "seconds": sum(phase.seconds for phase in edit),
         "phases": {name: phase.seconds for name, phase in cost.phases.items()},
         "phase_unet_calls": {name: phase.unet_calls for name, phase in cost.phases.items()},
         "unet_calls": sum(phase.unet_calls for phase in edit),

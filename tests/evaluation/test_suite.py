@@ -183,7 +183,7 @@ def test_another_seed_or_model_measures_the_mean_distance_again(sample, tmp_path
     second = replace(first, record=first.record | {"seed": 1})
     for edit in (first, first, second):
         MetricSuite(["mean_distance", "psnr"], **settings).evaluate_edit(edit, sample, core)
-    core.weights_hash = "another"
+    core.model_hash = "another"
     MetricSuite(["mean_distance"], **settings).evaluate_edit(second, sample, core)
     MetricSuite(["mean_distance"], device="cpu", dift={"ensemble": 2}).evaluate_edit(second, sample, core)
     assert counted == [{"mean_distance", "psnr"}, *[{"mean_distance"}] * 3]

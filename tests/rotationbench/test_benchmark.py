@@ -15,10 +15,12 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from tests_helpers import compose_config
 
-from rotationbench.benchmark import chosen_names, run
-from rotationbench.config import project_root
+from rotationbench.benchmark import run
+from rotationbench.config import _core, project_root
+from rotationbench.datasets import chosen_names
 from rotationbench.errors import ConfigError, DatasetError, ResultsError
 from rotationbench.results import ResultStore
 
@@ -129,6 +131,65 @@ def test_the_result_has_the_exact_size_of_the_picture(dataset, tmp_path):
     assert benchmark(dataset, results, "samples=cat1", "model.resolution=64") == 0
     with Image.open(results / "dragdiffusion" / "cat1" / "edited.png") as edited:
         assert edited.size == (117, 99)
+
+
+def test_kind_14_another_configuration_of_the_same_weights_is_another_model(dataset, tmp_path, caplog):
+    results, checkpoint = tmp_path / "results", tmp_path / "checkpoint"
+    shutil.copytree(CHECKPOINT, checkpoint)
+    changes = ("samples=cat1", "model.resolution=64", f"model.pretrained={checkpoint}")
+    assert benchmark(dataset, results, *changes) == 0
+    before = (results / "dragdiffusion" / "cat1" / "edited.png").read_bytes()
+    config = checkpoint / "scheduler" / "scheduler_config.json"
+    config.write_text(config.read_text().replace('"epsilon"', '"v_prediction"'))
+    # Within a process the last model is kept by its path.
+    _core.cache_clear()
+    caplog.set_level("INFO", "rotationbench")
+    assert benchmark(dataset, results, *changes) == 0
+    assert "cat1: made again (model: " in caplog.text
+    assert (results / "dragdiffusion" / "cat1" / "edited.png").read_bytes() != before
+
+
+def test_kind_9_an_edit_that_is_not_finite_failed_and_says_where(dataset, tmp_path):
+    results = tmp_path / "results"
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(CHECKPOINT, checkpoint)
+    file = checkpoint / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    # Finite, but no sum of them is.
+    save_file(tensors | {"conv_out.weight": torch.full_like(tensors["conv_out.weight"], 3e38)}, file)
+    assert benchmark(dataset, results, "samples=cat1", "model.resolution=64", f"model.pretrained={checkpoint}") == 1
+    record = json.loads((results / "dragdiffusion" / "cat1" / "record.json").read_text())
+    assert record["status"] == "failed"
+    assert record["error"]["type"] == "NonFiniteError"
+    assert "the UNet's prediction (phase inversion, after 1 UNet evaluations)" in record["error"]["message"]
+    assert not (results / "dragdiffusion" / "cat1" / "edited.png").exists()
+
+
+def test_kind_33_an_area_that_is_too_large_is_refused_before_a_model_is_loaded(dataset, tmp_path):
+    picture = np.zeros((32, 4096, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(dataset / "cat1" / "image.png")
+    Image.fromarray(picture[..., 0] + 255).save(dataset / "cat1" / "mask.png")
+    config = dataset / "cat1" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"point": [[10, 10], [20, 10]]}))
+    nowhere = f"model.pretrained={tmp_path / 'nowhere'}"
+    with pytest.raises(DatasetError, match=r"cat1.*expected pictures of at most 4194304 pixels, got 32 × 4096"):
+        benchmark(dataset, tmp_path / "results", "samples=cat1", "model.resolution=512", nowhere)
+    # Without a model nothing is resized.
+    given = [item for item in overrides(dataset, tmp_path / "results") if not item.startswith("method")]
+    assert run(compose_config(*given, "method=nothing", "samples=cat1", "model.resolution=512", nowhere)) == 0
+
+
+def test_kind_20_an_edit_takes_the_time_of_all_its_phases_but_the_lora(dataset, tmp_path):
+    results = tmp_path / "results"
+    lora = "method.lora={rank: 2, steps: 1, batch_size: 1}"
+    started = time.perf_counter()
+    assert benchmark(dataset, results, "samples=cat1", "model.resolution=64", lora) == 0
+    elapsed = time.perf_counter() - started
+    record = json.loads((results / "dragdiffusion" / "cat1" / "record.json").read_text())
+    assert {"lora", "inversion", "drag", "sampling", "decode", "other"} <= record["phases"].keys()
+    without_lora = sum(seconds for phase, seconds in record["phases"].items() if phase != "lora")
+    assert record["seconds"] == pytest.approx(without_lora)
+    assert record["seconds"] + record["phases"]["lora"] < elapsed
 
 
 def test_a_failed_sample_is_recorded_and_the_run_goes_on(dataset, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import OmegaConf
 from tests_helpers import compose_config as composed
 
-from rotationbench.config import BenchmarkConfig, ModelConfig, build_method, find, project_root, validated
+from rotationbench.config import BenchmarkConfig, ModelConfig, build_core, build_method, find, project_root, validated
 from rotationbench.errors import ConfigError
 
 CONF = project_root() / "conf"
@@ -98,3 +98,11 @@ def test_paths_are_found_from_anywhere(tmp_path, monkeypatch):
     Path("conf/config.yaml").touch()
     assert find("conf/config.yaml") == Path("conf/config.yaml")
     assert find("owner/name") == "owner/name"
+
+
+def test_a_cache_folder_that_cannot_be_used_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    model = ModelConfig(name="local", pretrained=str(tmp_path / "nowhere"))
+    for cache_dir in (tmp_path / "file", tmp_path / "file" / "below", "a\0b", "a" * 300):
+        with pytest.raises(ConfigError, match=r"^cache_dir: .*expected a folder that can be written to, got"):
+            build_core(model, cache_dir=cache_dir)

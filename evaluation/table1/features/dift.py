@@ -71,7 +71,7 @@ class DiftExtractor:
             resolution = PAPER_RESOLUTION if core.resolution is None else min(PAPER_RESOLUTION, 2 * core.resolution)
         self._dift = replace(settings.dift, resolution=resolution)
         self.identity: dict[str, Any] = {
-            "weights": core.weights_hash,
+            "model": core.model_hash,
             "dtype": str(core.dtype),
             "resolution": resolution,
             "keypoints": [self._detector.name, self._detector.identity],

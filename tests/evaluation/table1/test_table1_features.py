@@ -198,7 +198,7 @@ def test_corners_stand_in_for_superpoint_only_when_asked_or_allowed(monkeypatch,
 class PictureCore:
     """Stands in for a diffusion model whose features are the picture in small: they turn as the picture turns."""
 
-    vae_factor, resolution, weights_hash, dtype = 8, 128, "picture", torch.float32
+    vae_factor, resolution, model_hash, dtype = 8, 128, "picture", torch.float32
     scheduler = DDIMScheduler()
 
     def image_tensor(self, image: np.ndarray) -> torch.Tensor:
@@ -231,7 +231,7 @@ def test_dift_has_one_view_of_the_corners(photo):
 def test_dift_works_at_768_px_or_twice_what_the_model_is_made_for():
     assert dift_extractor(1).identity["resolution"] == 256
     assert dift_extractor(1, resolution=64).identity["resolution"] == 64
-    large = SimpleNamespace(resolution=512, weights_hash="", dtype=torch.float32)
+    large = SimpleNamespace(resolution=512, model_hash="", dtype=torch.float32)
     assert DiftExtractor(Dift(keypoints=Keypoints("corners")), large, CPU).identity["resolution"] == 768
 
 

@@ -10,6 +10,8 @@ from methods.sde_drag import SdeDrag
 from rotationbench.diffusion.cost import Cost
 from rotationbench.diffusion.finite import MOST_PENDING, FiniteWatch
 from rotationbench.errors import NonFiniteError
+from rotationbench.method import DragResult
+from rotationbench.points import GridPoints
 
 METHODS = (DragDiffusion(max_steps=2, lora=None), SdeDrag(steps=4, t0=0.5, lora=None))
 
@@ -87,3 +89,17 @@ def test_kind_9_an_inversion_that_is_not_finite_is_not_remembered(golden_core, g
         core.invert_image(image, sample.prompt, 2)
     handle.remove()
     assert core.invert_image(image, sample.prompt, 2).isfinite().all()
+
+
+@pytest.mark.parametrize("broken", ["picture", "handle"])
+def test_kind_9_a_result_that_is_not_finite_is_none(broken):
+    picture, handle = torch.zeros(1, 3, 8, 8), torch.zeros(1, 2)
+    (picture if broken == "picture" else handle).view(-1)[-1] = torch.nan
+    with pytest.raises(NonFiniteError, match=f"expected a finite {broken}, got NaN or infinity"):
+        DragResult(
+            edited=picture,
+            trajectory=[GridPoints(torch.zeros(1, 2)), GridPoints(handle)],
+            targets=GridPoints(torch.zeros(1, 2)),
+            steps=1,
+            converged=None,
+        )
