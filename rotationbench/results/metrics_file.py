@@ -80,7 +80,9 @@ class MetricsFile:
         if (file.edited, file.sample) == (edited, sample):
             return file
         if file.edited == edited and file.older:
-            unknown = {name: {**fields, "revision": None} for name, fields in file.measured_by.items()}
+            unknown: dict[str, Mapping[str, Any]] = {
+                name: {**fields, "revision": None} for name, fields in file.measured_by.items()
+            }
             return cls(folder, edited, sample, file.values, unknown)
         return cls(folder, edited, sample)
 
