@@ -296,7 +296,7 @@ def test_finished_samples_are_not_read_again(dataset, tmp_path, monkeypatch):
     results = tmp_path / "results"
     assert benchmark(dataset, results) == 0
     monkeypatch.setattr(Dataset, "__getitem__", lambda *_: pytest.fail("a sample was read"))
-    monkeypatch.setattr(Dataset, "problems", lambda self, names: list(names) and pytest.fail("a sample was checked"))
+    monkeypatch.setattr(Dataset, "problems", lambda self, names, _: list(names) and pytest.fail("a sample was checked"))
     assert benchmark(dataset, results) == 0
 
 
