@@ -65,7 +65,10 @@ def random_stable_diffusion(seed: int = 0) -> StableDiffusionPipeline:
     """
     tokenizer = byte_tokenizer()
     text_config = CLIPTextConfig(
-        vocab_size=49408, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, **TEXT_ENCODER
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        **TEXT_ENCODER,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

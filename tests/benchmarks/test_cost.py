@@ -47,7 +47,7 @@ def test_a_row_is_measured_by_phase(tmp_path):
     measure("dragdiffusion", (*SMALL, "method.max_steps=3"), tmp_path)
     edit = ResultStore(tmp_path).read("dragdiffusion", "cat")
     # Two training steps; eight inversion steps; the untouched latent and three steps; eight steps back.
-    assert edit.record["phase_unet_calls"] == {"lora": 2, "inversion": 8, "drag": 4, "sampling": 8}
+    assert edit.record["phase_unet_calls"] == {"lora": 2, "inversion": 8, "drag": 4, "sampling": 8, "decode": 0}
     assert edit.record["unet_images"] == 8 + 4 + 16
     table = costs(ResultStore(tmp_path), ["dragdiffusion"])
     assert table.loc["dragdiffusion", "evaluations, lora"] == 2
