@@ -36,11 +36,10 @@ Look = Callable[[torch.Tensor], Seen]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentSettings:
-    """Settings of every method that inverts the picture and optimises the latent.
+class OptimisationSettings:
+    """Settings of every method that inverts the picture and optimises a latent.
 
     Args:
-        max_steps: limit of drag steps.
         latent_lr: learning rate of Adam on the latent.
         lam: λ, the weight of the background term.
         inversion_strength: share of the DDIM steps that the inversion takes, in (0, 1].
@@ -51,7 +50,6 @@ class LatentSettings:
         ConfigError: when a value lies outside its range.
     """
 
-    max_steps: int = 80
     latent_lr: float = 0.01
     lam: float = 0.1
     inversion_strength: float = 0.75
@@ -59,10 +57,28 @@ class LatentSettings:
     lora: LoraSettings | None = field(default_factory=LoraSettings)
 
     def __post_init__(self) -> None:
-        check_positive(self, "max_steps", "latent_lr")
+        check_positive(self, "latent_lr")
         check_not_negative(self, "lam")
         check_inversion_strength(self.inversion_strength)
         check_between(self, 0, 4, "feature_index")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentSettings(OptimisationSettings):
+    """The settings of `OptimisationSettings` and this, of methods with a single loop of drag steps.
+
+    Args:
+        max_steps: limit of drag steps.
+
+    Raises:
+        ConfigError: when a value lies outside its range.
+    """
+
+    max_steps: int = 80
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "max_steps")
 
 
 @dataclass(frozen=True, kw_only=True)
