@@ -20,8 +20,6 @@ import torch.nn.functional as F
 from methods.latent_drag import (
     OptimisationSettings,
     Seen,
-    check_not_negative,
-    check_positive,
     features_and_previous,
     mask_tensor,
     nearest_feature,
@@ -29,10 +27,11 @@ from methods.latent_drag import (
 )
 from rotationbench.diffusion.attention import mutual_self_attention
 from rotationbench.diffusion.core import StableDiffusion
-from rotationbench.diffusion.lora import LoraSettings
+from rotationbench.diffusion.lora import LoraSettings, attached_lora
 from rotationbench.method import DragResult, Progress, no_progress
 from rotationbench.points import GridPoints
 from rotationbench.sample import DragSample
+from rotationbench.settings import check_not_negative, check_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +42,9 @@ class GoodDrag(OptimisationSettings):
     cut at the border of the grid.
 
     Args:
-        r_m: radius of the motion-supervision patch, in cells; the paper's r1.
-        r_t: radius of the tracking search, in cells; the paper's r2.
-        r1: `r_m` by the paper's name; None leaves it to `r_m`.
-        r2: `r_t` by the paper's name; None leaves it to `r_t`.
+        r_m: radius of the motion-supervision patch, in cells.
+        r_t: radius of the tracking search, in cells.
+        r1, r2: the radii by the paper's names; None leaves them to `r_m` and `r_t`.
         beta: β, how far ahead of a handle its patch is supervised, in cells, or all the way when that is shorter.
         drag_end_step: T', how many of the first timesteps are dragged at; all of them where there are fewer.
         track_per_denoise: B, rounds of tracking at each timestep, the one at its start not counted.
@@ -87,23 +85,10 @@ class GoodDrag(OptimisationSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(
-            self,
-            "beta",
-            "drag_end_step",
-            "track_per_denoise",
-            "max_drag_per_track",
-            "max_track_no_change",
-            "stop_distance",
-            *(["max_steps"] if self.max_steps is not None else []),
-        )
-        check_not_negative(
-            self,
-            "r_m",
-            "r_t",
-            "drag_loss_threshold",
-            *(name for name in ("r1", "r2") if getattr(self, name) is not None),
-        )
+        check_positive(self, "beta", "drag_end_step", "track_per_denoise", "max_drag_per_track", "max_track_no_change")
+        check_positive(self, "stop_distance", *(["max_steps"] if self.max_steps is not None else []))
+        check_not_negative(self, "r_m", "r_t", "drag_loss_threshold")
+        check_not_negative(self, *(name for name in ("r1", "r2") if getattr(self, name) is not None))
 
     @property
     def supervision_radius(self) -> int:
@@ -133,7 +118,7 @@ class GoodDrag(OptimisationSettings):
         timesteps = core.timesteps[-core.actual_steps(self.inversion_strength) :]
         stages = min(self.drag_end_step, len(timesteps))
 
-        with core.lora(image, prompt, self.lora, seed):
+        with attached_lora(core, image, prompt, self.lora, seed):
             context = core.embed(prompt)
             inverted = core.invert_image(image, prompt, len(timesteps))
             with core.cost.phase("drag", core.device):
@@ -183,12 +168,12 @@ class Reference:
     Args:
         patches: for each handle, the features around its initial cell, `(1, C, rows, cols)`, cut at the border.
         cells: for each handle, the features of its initial cell, `(C,)`.
-        previous: the latent one step cleaner, `(1, C, h, w)`; None without a background term.
+        previous: the latent one step cleaner, `(1, C, h, w)`.
     """
 
     patches: list[torch.Tensor]
     cells: list[torch.Tensor]
-    previous: torch.Tensor | None
+    previous: torch.Tensor
 
 
 @torch.no_grad()
@@ -276,6 +261,9 @@ class Drag:
     ) -> None:
         self.core, self.context, self.sample, self.settings = core, context, sample, settings
         self.stages, self.progress = stages, progress
+        self._most_updates = stages * settings.track_per_denoise * settings.max_drag_per_track
+        if settings.max_steps is not None:
+            self._most_updates = min(self._most_updates, settings.max_steps)
         self.start, self.goal = (points.rc.to(core.device, core.latent_dtype) for points in (handles, targets))
         self.current = self.start
         mask = mask_tensor(sample, core.device)
@@ -291,8 +279,8 @@ class Drag:
     @property
     def ended(self) -> bool:
         """Whether no timestep is dragged at any more."""
-        exhausted = self.settings.max_steps is not None and self.updates >= self.settings.max_steps
-        return self.arrived or exhausted or self._rounds_without_change >= self.settings.max_track_no_change
+        still = self._rounds_without_change >= self.settings.max_track_no_change
+        return self.arrived or still or self.updates >= self._most_updates
 
     def at(self, stage: int, timestep: int, latents: torch.Tensor, reference: Reference) -> torch.Tensor:
         """Drag the latent at one timestep.
@@ -317,7 +305,7 @@ class Drag:
             if len(self.tracked) == before:
                 self._track(features, reference)
             distances = (self.goal - self.current).norm(dim=1)
-            self.progress(self.updates, self._most_updates(), float(distances.mean()))
+            self.progress(self.updates, self._most_updates, float(distances.mean()))
             self.arrived = bool((distances < settings.stop_distance).all())
             if self.ended:
                 break
@@ -332,7 +320,7 @@ class Drag:
                 ]
             ).sum()
             loss = pull
-            if previous is not None and reference.previous is not None:
+            if previous is not None:
                 loss = loss + settings.lam * ((previous - reference.previous) * self._outside(latents)).abs().sum()
             variable.grad = self.core.gradient(loss, variable)
             optimizer.step()
@@ -380,11 +368,6 @@ class Drag:
         """1 where the latent shall stay as it was, `(1, 1, h, w)`."""
         assert self.mask is not None
         return 1 - F.interpolate(self.mask, size=latents.shape[2:], mode="nearest")
-
-    def _most_updates(self) -> int:
-        settings = self.settings
-        most = self.stages * settings.track_per_denoise * settings.max_drag_per_track
-        return most if settings.max_steps is None else min(most, settings.max_steps)
 
 
 def motion_supervision(
