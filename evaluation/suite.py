@@ -17,7 +17,7 @@ from evaluation.metrics import FAMILIES, select_metrics
 from evaluation.metrics.base import Edited, MetricFamily, Tools, Values
 from evaluation.metrics.clip_similarity import VIT_B16
 from evaluation.metrics.features import PictureFeatures
-from rotationbench.config import ModelConfig, find, named_model
+from rotationbench.config import ModelConfig, named_model, resolve_path
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.devices import resolve_device
 from rotationbench.diffusion.dift import DiftSettings
@@ -194,7 +194,7 @@ def _dift_model(name: str) -> ModelConfig:
     model = named_model(name)
     if model is not None:
         return model
-    if "/" not in name and not Path(find(name)).exists():
+    if "/" not in name and not Path(resolve_path(name)).exists():
         raise ConfigError(
             f"evaluator.dift_model: expected a name in conf/model, a hub id, a folder or a file, got {name!r}."
         )
@@ -203,8 +203,8 @@ def _dift_model(name: str) -> ModelConfig:
 
 def _load(model: ModelConfig, device: str) -> StableDiffusion:
     return StableDiffusion.from_pretrained(
-        str(find(model.pretrained)),
-        vae=None if model.vae is None else str(find(model.vae)),
+        str(resolve_path(model.pretrained)),
+        vae=None if model.vae is None else str(resolve_path(model.vae)),
         device=device,
         allow_pickle=model.allow_pickle,
         single_file_config=model.single_file_config,

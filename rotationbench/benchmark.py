@@ -5,31 +5,27 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import filelock
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from rotationbench.config import BenchmarkConfig, build_core, build_method, find, validated
+from rotationbench.config import BenchmarkConfig, build_core, build_method, resolve_path, validated
 from rotationbench.datasets import Dataset, chosen_names, open_dataset
 from rotationbench.diffusion.core import StableDiffusion
-from rotationbench.diffusion.cost import OTHER, Cost, peak_memory_mb, reset_peak_memory
-from rotationbench.diffusion.limits import area_fault
+from rotationbench.editing import Editor
 from rotationbench.errors import ConfigError, DatasetError, ResultsError, RotationBenchError
 from rotationbench.files import folder_state
-from rotationbench.method import DragMethod, DragResult, needs_model, reads_metadata
 from rotationbench.names import checked_name, folded
 from rotationbench.results import SAMPLES, SCHEMA, Edit, ResultStore, changes, fingerprint, write_table
-from rotationbench.results.record import cost_record, environment, failed_record, result_record, sample_record
+from rotationbench.results.record import environment, failed_record, sample_record
 from rotationbench.results.sheet import draw_sheet
 from rotationbench.results.table import summary
-from rotationbench.sample import DragSample, resize_image, to_uint8
+from rotationbench.sample import DragSample
 
 log = logging.getLogger(__name__)
 
@@ -69,21 +65,24 @@ def run(config: DictConfig) -> int:
         RotationBenchError: when a setting, the data set, the checkpoint or the results folder cannot be used.
     """
     settings = validated(BenchmarkConfig, config)
-    method = build_method(settings.method)
+    editor = Editor(build_method(settings.method), settings)
     evaluator: Evaluator = instantiate(settings.evaluator, metrics=settings.metrics, device=settings.device)
     data = settings.data
-    dataset = open_dataset(Path(find(data.root)), data.format, split=data.split, subset=data.subset, check=False)
+    dataset = open_dataset(
+        Path(resolve_path(data.root)), data.format, split=data.split, subset=data.subset, check=False
+    )
     names = chosen_names(dataset.names, settings.samples, settings.limit)
-    benchmark = Benchmark(settings, OmegaConf.to_container(config, resolve=True), dataset, method, evaluator)  # type: ignore[arg-type]
-    benchmark.look(names)
+    benchmark = Benchmark(settings, OmegaConf.to_container(config, resolve=True), dataset, editor, evaluator)  # type: ignore[arg-type]
+    benchmark.find_untouched(names)
     new = [name for name in names if name not in benchmark.untouched]
-    if problems := dataset.problems(new, benchmark.size_fault if needs_model(method) else None):
+    if problems := dataset.problems(new, editor.size_fault):
         raise DatasetError(problems)
     benchmark.store.make()
-    if needs_model(method) or evaluator.needs_core:
+    if editor.needs_core or evaluator.needs_core:
         benchmark.core = build_core(
             settings.model, device=settings.device, dtype=settings.dtype, cache_dir=settings.cache_dir
         )
+        editor.core = benchmark.core if editor.needs_core else None
     log.info(
         "%s on %d of %d samples of %s, %s, into %s",
         benchmark.label,
@@ -115,11 +114,11 @@ class Benchmark:
         settings: the checked settings.
         config: the same as the user composed it, for the records.
         dataset: the samples.
-        method: the drag method.
+        editor: makes the edits.
         evaluator: measures the edits.
 
     Attributes:
-        core: the diffusion model; None as long as neither the method nor the evaluator was given one.
+        core: the diffusion model that edits are measured with; None when the evaluator needs none.
         untouched: by sample, the edits that were there at the start of samples whose files are as they were.
         made: how many edits were made.
         failures: names of the samples that could not be edited or measured.
@@ -134,17 +133,16 @@ class Benchmark:
         settings: BenchmarkConfig,
         config: dict[str, Any],
         dataset: Dataset,
-        method: DragMethod,
+        editor: Editor,
         evaluator: Evaluator,
     ) -> None:
         self.settings, self.config, self.dataset = settings, config, dataset
-        self.method, self.evaluator = method, evaluator
+        self.editor, self.evaluator = editor, evaluator
         self.core: StableDiffusion | None = None
         self.untouched: dict[str, Edit] = {}
         self.made = 0
         self.failures: list[str] = []
-        self.method_name = str(settings.method.get("name") or type(method).__name__.lower())
-        self.variant = self.label = checked_name(settings.label or self.method_name, "label", RESERVED_LABELS)
+        self.variant = self.label = checked_name(settings.label or editor.name, "label", RESERVED_LABELS)
         if settings.label is None and settings.seed != 0:
             # Edits with other seeds stand beside each other, so that seeds can be swept into one folder.
             self.label = f"{self.variant}-seed{settings.seed}"
@@ -154,12 +152,7 @@ class Benchmark:
             raise ConfigError(f"label: expected a name of its own, got {self.label!r} beside {clash!r}.")
         self.store.clean()
 
-    @property
-    def editor(self) -> StableDiffusion | None:
-        """What edits are made with: a core that only measures them has no part in what they cost and depend on."""
-        return self.core if needs_model(self.method) else None
-
-    def look(self, names: Sequence[str]) -> None:
+    def find_untouched(self, names: Sequence[str]) -> None:
         """Find out for which samples there is an edit and no file has been touched since; no picture is read."""
         for name in names:
             edit = self.store.glance(self.label, name)
@@ -197,7 +190,7 @@ class Benchmark:
     def _done_before(self, name: str) -> Edit | None:
         """The finished edit of a sample whose files, settings, model and method are what they were; nothing is read."""
         edit = None if self.settings.overwrite else self.untouched.get(name)
-        if edit is None or edit.record["fingerprint"] != fingerprint(self._identity(edit.record["sample"])):
+        if edit is None or edit.record["fingerprint"] != fingerprint(self.editor.identity(edit.record["sample"])):
             return None
         log.info("%s: done before", name)
         return edit
@@ -210,28 +203,17 @@ class Benchmark:
         try:
             sample = self.dataset[name]
             about = sample_record(name, sample, state)
-            identity = self._identity(about)
+            identity = self.editor.identity(about)
             before = self.store.read(self.label, name)
             if before is not None and before.record["status"] == "done":
                 if before.record["fingerprint"] == fingerprint(identity) and not self.settings.overwrite:
                     return self._done_but_touched(before, sample, about), sample
                 changed = changes(before.record["identity"], identity)
                 log.info("%s: made again (%s)", name, "; ".join(changed) or "overwrite=true")
-            self._keep_sample(sample)
-            cost = Cost() if self.editor is None else self.editor.cost
-            device = torch.device("cpu") if self.editor is None else self.editor.device
-            if self.editor is not None:
-                self.editor.start_edit()
-            reset_peak_memory(device)
-            result = self._drag(sample, cost)
-            edited = resize_image(to_uint8(result.edited), sample.size)
-            record = self._record(about, identity, started)
-            record |= result_record(result, sample, self._working_size(sample), edited) | cost_record(cost)
-            record |= {"peak_memory_mb": peak_memory_mb(device)}
-            trace = None
-            if self.settings.save_latents:
-                trace = {key: value.numpy() for key, value in ({"edited": result.edited} | result.trace).items()}
-            edit = self.store.save(record, image=edited, trace=trace)
+            self.store.keep_sample(sample, replace=self.settings.overwrite)
+            picture, made, arrays = self.editor.edit(sample)
+            record = self._record(about, identity, started) | made
+            edit = self.store.save(record, image=picture, trace=arrays if self.settings.save_latents else None)
         except ResultsError:
             raise
         except Exception as error:
@@ -240,7 +222,7 @@ class Benchmark:
             return None, None
         self.made += 1
         left = record["distance_left"][-1]
-        log.info("%s: %d steps, %.1f s, %.1f px left", name, result.steps, record["seconds"], left)
+        log.info("%s: %d steps, %.1f s, %.1f px left", name, record["steps"], record["seconds"], left)
         if record["unchanged"]:
             log.warning("%s: the edit equals its source", name)
         return edit, sample
@@ -248,87 +230,12 @@ class Benchmark:
     def _done_but_touched(self, edit: Edit, sample: DragSample, about: dict[str, Any]) -> Edit:
         """Let the record and the kept sample follow a data set in which something was corrected that no edit sees."""
         name = edit.sample_name
-        if edit.record["sample"].get("full_digest") != sample.full_digest or not self._is_kept(sample):
-            self.store.keep_sample(sample)
+        written = self.store.keep_sample(sample, replace=True)
+        if written or edit.record["sample"].get("full_digest") != sample.full_digest:
             log.info("%s: done before; what is known about the sample has changed and was taken over", name)
         else:
             log.info("%s: done before", name)
         return self.store.restate(edit, {"sample": about, "remake": None})
-
-    def size_fault(self, sample: DragSample) -> str | None:
-        """What keeps a sample from being edited at its working size, as a sentence; None when nothing does."""
-        return area_fault(sample.size, self.settings.model.resolution, self.settings.model.max_pixels)
-
-    def _working_size(self, sample: DragSample) -> tuple[int, int]:
-        return sample.size if self.editor is None else self.editor.working_size(sample.size)
-
-    def _drag(self, sample: DragSample, cost: Cost) -> DragResult:
-        working = sample.resized(self._working_size(sample))
-        # Cells of the supervision grid in pixels of the sample's own picture.
-        pixels_per_cell = 2 * sample.size[0] / working.size[0]
-        with tqdm(desc=sample.name, unit="step", leave=False, disable=None) as bar:
-
-            def progress(step: int, limit: int, distance: float) -> None:
-                bar.total = limit
-                bar.update(step + 1 - bar.n)
-                bar.set_postfix_str(f"{distance * pixels_per_cell:.1f} px left")
-                if self.editor is not None:
-                    # The distance was waited for, so that nothing is waited for here.
-                    self.editor.finite.check()
-
-            if self.editor is not None:
-                # What a method does outside its phases is part of the edit too.
-                with cost.phase(OTHER, self.editor.device):
-                    return self.method.edit(self.editor, working, seed=self.settings.seed, progress=progress)
-            with cost.phase("drag"):
-                # A method that needs no model takes None for one.
-                return self.method.edit(None, working, seed=self.settings.seed, progress=progress)  # type: ignore[arg-type]
-
-    def _identity(self, sample: dict[str, Any]) -> dict[str, Any]:
-        """What decides the edit of a sample, given as records hold it; two edits that agree in it are the same."""
-        identity = {
-            "method": asdict(self.method),  # type: ignore[call-overload]
-            "method_class": f"{type(self.method).__module__}.{type(self.method).__qualname__}",
-            "method_version": self.method.version,
-            "sample": sample.get("full_digest") if reads_metadata(self.method) else sample["digest"],
-            "seed": self.settings.seed,
-        }
-        if self.editor is not None:
-            identity |= {
-                "model": self.editor.model_hash,
-                "dtype": str(self.editor.dtype),
-                "resolution": self.editor.resolution,
-                "num_inference_steps": self.editor.num_inference_steps,
-                "attention": self.settings.model.attention,
-            }
-        return identity
-
-    def _is_kept(self, sample: DragSample) -> bool:
-        try:
-            return self.store.sample(sample.name).full_digest == sample.full_digest
-        except RotationBenchError:
-            return False
-
-    def _keep_sample(self, sample: DragSample) -> None:
-        """Keep a copy of the sample, unless there is one; a broken one is written again.
-
-        Raises:
-            ResultsError: when a whole one of another picture, mask, prompt or points has its name.
-        """
-        try:
-            kept = self.store.sample(sample.name)
-        except RotationBenchError:
-            kept = None
-        if kept is not None and kept.digest != sample.digest and not self.settings.overwrite:
-            raise DatasetError(
-                [
-                    f"{self.store.folder(SAMPLES, sample.name)}: expected the sample that is being edited, got another "
-                    "picture, mask, prompt or points under its name; use another results_dir, or overwrite=true to "
-                    "replace it."
-                ]
-            )
-        if kept is None or kept.full_digest != sample.full_digest:
-            self.store.keep_sample(sample)
 
     def _measure(self, edit: Edit, sample: DragSample) -> None:
         try:
@@ -366,8 +273,7 @@ class Benchmark:
     def _record(self, about: dict[str, Any], identity: dict[str, Any], started: datetime) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
-            "method": self.method_name,
-            "method_version": self.method.version,
+            **self.editor.record(),
             "label": self.label,
             "variant": self.variant,
             "seed": self.settings.seed,
@@ -376,10 +282,6 @@ class Benchmark:
             "identity": identity,
             "config": self.config,
             **environment(),
-            "weights_hash": None if self.editor is None else self.editor.weights_hash,
-            "model_hash": None if self.editor is None else self.editor.model_hash,
-            "device": "cpu" if self.editor is None else str(self.editor.device),
-            "dtype": None if self.editor is None else str(self.editor.dtype).removeprefix("torch."),
             "started": started.isoformat(),
             "finished": datetime.now(UTC).isoformat(),
         }

@@ -190,8 +190,8 @@ def build_core(
         ConfigError: when a setting is wrong.
     """
     settings = {
-        "pretrained": str(find(model.pretrained)),
-        "vae": None if model.vae is None else str(find(model.vae)),
+        "pretrained": str(resolve_path(model.pretrained)),
+        "vae": None if model.vae is None else str(resolve_path(model.vae)),
         "device": device,
         "dtype": dtype,
         "allow_pickle": model.allow_pickle,
@@ -231,7 +231,7 @@ def project_root() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
-def find(path: str | Path) -> Path | str:
+def resolve_path(path: str | Path) -> Path | str:
     """`path` seen from the current directory or, failing that, from the project's root; as it came when in neither."""
     candidates = (Path(path).expanduser(), project_root() / path)
     return next((candidate for candidate in candidates if candidate.exists()), path)

@@ -22,7 +22,7 @@ from evaluation.table1.plots import draw_worst, plot_amounts, plot_rotation, sav
 from evaluation.table1.shards import earlier_features, merge, rows_of
 from evaluation.table1.tables import TABLE_THRESHOLD, accuracies, write_tables
 from evaluation.table1.warps import WarpRanges
-from rotationbench.config import DataConfig, ModelConfig, find, project_root, validated
+from rotationbench.config import DataConfig, ModelConfig, project_root, resolve_path, validated
 from rotationbench.errors import CheckpointError, ConfigError, MissingWeightsError
 from rotationbench.files import abandoned, remove
 from rotationbench.names import checked_name, name_clashes, shortened
@@ -223,7 +223,7 @@ def _settings(cfg: DictConfig) -> Table1Config:
 
 
 def _pictures(config: Table1Config) -> list[Picture]:
-    root = Path(find(config.data.root)).expanduser()
+    root = Path(resolve_path(config.data.root)).expanduser()
     if config.data.download:
         download_hpatches(root)
     pictures = open_pictures(root, config.data.format)[: config.limit]

@@ -15,7 +15,7 @@ import numpy as np
 from filelock import FileLock
 
 from rotationbench.datasets import open_dataset, write_sample
-from rotationbench.errors import DatasetError, ResultsError
+from rotationbench.errors import DatasetError, ResultsError, RotationBenchError
 from rotationbench.files import (
     abandoned,
     flush_to_disk,
@@ -169,14 +169,39 @@ class ResultStore:
             write_json(edit.folder / RECORD_FILE, record)
         return Edit(edit.folder, record, edit.metrics)
 
-    def keep_sample(self, sample: DragSample) -> None:
-        """Copy the sample into the results, so that they can be read without the data set.
+    def keep_sample(self, sample: DragSample, *, replace: bool) -> bool:
+        """Copy the sample into the results, so that they can be read without the data set, unless a copy is there.
+
+        A broken copy, or one with other facts about the sample, is written again.
+
+        Args:
+            sample: the sample.
+            replace: also write over a copy of another picture, mask, prompt or points under the same name.
+
+        Returns:
+            Whether it was written.
 
         Raises:
+            DatasetError: when there is such a copy and it is not to be replaced.
             ResultsError: when the disk is full or cannot be written to.
         """
+        try:
+            kept = self.sample(sample.name)
+        except RotationBenchError:
+            kept = None
+        if kept is not None and kept.full_digest == sample.full_digest:
+            return False
+        if kept is not None and kept.digest != sample.digest and not replace:
+            raise DatasetError(
+                [
+                    f"{self.folder(SAMPLES, sample.name)}: expected the sample that is being edited, got another "
+                    "picture, mask, prompt or points under its name; use another results_dir, or overwrite=true to "
+                    "replace it."
+                ]
+            )
         with self._replacing(self.folder(SAMPLES, sample.name)) as staging:
             write_sample(staging, sample)
+        return True
 
     def sample(self, name: str) -> DragSample:
         """The copy of the sample called `name`.

@@ -8,7 +8,15 @@ from hydra.utils import get_method, instantiate
 from omegaconf import OmegaConf
 from tests_helpers import compose_config as composed
 
-from rotationbench.config import BenchmarkConfig, ModelConfig, build_core, build_method, find, project_root, validated
+from rotationbench.config import (
+    BenchmarkConfig,
+    ModelConfig,
+    build_core,
+    build_method,
+    project_root,
+    resolve_path,
+    validated,
+)
 from rotationbench.errors import ConfigError
 
 CONF = project_root() / "conf"
@@ -93,11 +101,11 @@ def test_one_sample_may_be_named_without_brackets():
 
 def test_paths_are_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert find("conf/config.yaml") == CONF / "config.yaml"
+    assert resolve_path("conf/config.yaml") == CONF / "config.yaml"
     Path("conf").mkdir()
     Path("conf/config.yaml").touch()
-    assert find("conf/config.yaml") == Path("conf/config.yaml")
-    assert find("owner/name") == "owner/name"
+    assert resolve_path("conf/config.yaml") == Path("conf/config.yaml")
+    assert resolve_path("owner/name") == "owner/name"
 
 
 def test_a_cache_folder_that_cannot_be_used_is_named(tmp_path):

@@ -17,7 +17,7 @@ from evaluation.table1.estimation import Estimator
 from evaluation.table1.features.base import LocalFeatures, Runtime
 from evaluation.table1.features.selection import LARGEST_RADIUS, MOST_KEYPOINTS, select
 from evaluation.table1.features.weights import read_state_dict
-from rotationbench.config import find
+from rotationbench.config import resolve_path
 from rotationbench.diffusion.devices import resolve_device
 from rotationbench.diffusion.loading import hash_weights
 from rotationbench.errors import MissingWeightsError
@@ -111,7 +111,7 @@ def load_superpoint(pretrained: str) -> SuperPointForKeypointDetection:
         MissingWeightsError: when there is nothing of that name here or on the hub.
         CheckpointError: when the file is no state dict of SuperPoint.
     """
-    path = Path(find(pretrained))
+    path = Path(resolve_path(pretrained))
     if path.is_file():
         return _from_original(path)
     if not path.is_dir() and (path.suffix in STATE_DICT_ENDINGS or path.is_absolute()):

@@ -23,7 +23,7 @@ from evaluation.table1.estimation import Estimator
 from evaluation.table1.features.base import LocalFeatures, Runtime
 from evaluation.table1.features.selection import LARGEST_RADIUS, MOST_KEYPOINTS, select
 from evaluation.table1.features.weights import read_state_dict
-from rotationbench.config import find
+from rotationbench.config import resolve_path
 from rotationbench.diffusion.devices import resolve_device
 from rotationbench.errors import MissingWeightsError
 from rotationbench.files import sha256_of_file
@@ -85,7 +85,7 @@ class SuperPointOpenExtractor:
     """SuperPoint of pictures; see `Extractor`."""
 
     def __init__(self, settings: SuperPointOpen, device: torch.device) -> None:
-        path = Path(find(settings.weights)).expanduser()
+        path = Path(resolve_path(settings.weights)).expanduser()
         if not path.is_file():
             got = "a folder" if path.is_dir() else "nothing"
             raise MissingWeightsError(
