@@ -15,9 +15,9 @@ import torch.nn.functional as F
 
 from methods.dragdiffusion import track_initial_features
 from methods.latent_drag import (
+    FeaturesAndPrevious,
     LatentDrag,
     LatentDragSettings,
-    Seen,
     drag_result,
     features_and_previous,
     mask_tensor,
@@ -158,24 +158,24 @@ def optimise_bottleneck(
         mask = torch.zeros(1, 1, *sample.size, device=core.device)
     may_change = None if mask is None else F.interpolate(mask, size=inverted.shape[2:], mode="nearest")
 
-    def evaluate() -> Seen:
+    def run_unet() -> FeaturesAndPrevious:
         return features_and_previous(
             core, inverted, context, timestep, sample.size, settings.feature_index, step_back=may_change is not None
         )
 
-    def look(bottleneck: torch.Tensor) -> Seen:
+    def evaluate(bottleneck: torch.Tensor) -> FeaturesAndPrevious:
         with bottleneck_in_place(core.unet, bottleneck):
-            return evaluate()
+            return run_unet()
 
     with core.cost.phase("drag", core.device), down_blocks_remembered(core.unet):
         with torch.no_grad(), capture_features(core.unet, 0, stop=False) as captured:
-            initial = evaluate()
+            initial = run_unet()
         bottleneck = captured.take().to(core.latent_dtype)
         drag = pull_handles(
             core,
             bottleneck,
             initial,
-            look,
+            evaluate,
             handles,
             targets,
             settings,

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 
 from methods.latent_drag import (
+    FeaturesAndPrevious,
     LatentDrag,
     LatentSettings,
-    Seen,
     drag_result,
     features_and_previous,
     mask_tensor,
@@ -180,12 +180,12 @@ def drag_by_templates(
     hold_background = background_term(core, sample, inverted.shape[2:], settings)
     step_back = hold_background is not None and not variant.holds_features
 
-    def look(latents: torch.Tensor) -> Seen:
+    def evaluate(latents: torch.Tensor) -> FeaturesAndPrevious:
         return features_and_previous(
             core, latents, context, timestep, sample.size, settings.feature_index, step_back=step_back
         )
 
-    def differences(features: torch.Tensor) -> torch.Tensor:
+    def template_differences(features: torch.Tensor) -> torch.Tensor:
         """Each handle's distance from its template, `(N,)`."""
         return torch.stack(
             [difference(features, point, offsets, template) for point, template in zip(current, templates, strict=True)]
@@ -201,7 +201,7 @@ def drag_by_templates(
 
     with core.cost.phase("drag", core.device):
         with torch.no_grad():
-            initial = look(inverted)
+            initial = evaluate(inverted)
         features, _ = initial
         templates = [patch_at(features, point, offsets) for point in current]
         latents = inverted.clone().requires_grad_(True)
@@ -212,7 +212,7 @@ def drag_by_templates(
                 [
                     point
                     if settled[index]
-                    else place(
+                    else next_position(
                         features,
                         templates[index],
                         point,
@@ -229,8 +229,8 @@ def drag_by_templates(
             distances = (goal - current).norm(dim=1)
 
             for step in range(STEPS_PER_ROUND):
-                seen = look(latents)
-                losses = differences(seen[0])
+                seen = evaluate(latents)
+                losses = template_differences(seen[0])
                 loss = losses.sum()
                 if hold_background is not None:
                     loss = loss + hold_background(initial, seen)
@@ -247,8 +247,8 @@ def drag_by_templates(
                 break
 
             with torch.no_grad():
-                features, _ = look(latents)
-            loss_end = differences(features)
+                features, _ = evaluate(latents)
+            loss_end = template_differences(features)
             settled = (distances < variant.settled_distance) & (loss_end <= low_loss)
             templates = [
                 update_template(
@@ -264,7 +264,7 @@ def drag_by_templates(
 
 def background_term(
     core: StableDiffusion, sample: DragSample, latent_size: torch.Size, settings: FreeDrag
-) -> Callable[[Seen, Seen], torch.Tensor] | None:
+) -> Callable[[FeaturesAndPrevious, FeaturesAndPrevious], torch.Tensor] | None:
     """The penalty on changes outside the mask, of the untouched and the current latent; None when nothing is held.
 
     Args:
@@ -284,7 +284,7 @@ def background_term(
         return lambda before, now: settings.lam_features * (now[0][:, :, held] - before[0][:, :, held]).abs().mean()
     may_change = F.interpolate(mask, size=latent_size, mode="nearest")
 
-    def hold_latents(before: Seen, now: Seen) -> torch.Tensor:
+    def hold_latents(before: FeaturesAndPrevious, now: FeaturesAndPrevious) -> torch.Tensor:
         assert before[1] is not None and now[1] is not None
         return settings.lam * ((now[1] - before[1]) * (1 - may_change)).abs().mean()
 
@@ -309,7 +309,7 @@ def difference(
     return (patch_at(features, point, offsets) - template).abs().mean()
 
 
-def place(
+def next_position(
     features: torch.Tensor,
     template: torch.Tensor,
     current: torch.Tensor,
@@ -324,8 +324,8 @@ def place(
     """Where a handle goes for the next round: on, nowhere, or back; section 3.3 of the paper.
 
     It goes on, by at most `d_max`, to where the features differ from the template by about l, when the last round
-    brought it close to its template; it stays when that round at least helped; otherwise it goes back by one way, and
-    from there to the place most like the template within two. It never leaves the grid.
+    brought it close to its template; it stays when that round at least helped; otherwise it goes back by `d_max`, and
+    from there to the position most like the template within twice that. It never leaves the grid.
 
     Args:
         features: `(1, C, rows, cols)`, current.
@@ -344,11 +344,11 @@ def place(
     if loss_end >= l_expected / 2 and loss_end < loss_ini:
         return current
     goes_on = loss_end < l_expected / 2
-    start = current if goes_on else current - way(current, target, d_max)
+    start = current if goes_on else current - displacement(current, target, d_max)
     # Factor and sum are rounded as in the published programs: the candidates of a handle that has nowhere to go may
     # differ from its place by the last digit, and at |0| that digit decides the slope.
     shares = torch.arange(1, CANDIDATES + 1, device=current.device, dtype=current.dtype)[:, None] * (1 / CANDIDATES)
-    furthest = start + way(start, target, d_max if goes_on else 2 * d_max)
+    furthest = start + displacement(start, target, d_max if goes_on else 2 * d_max)
     last = torch.tensor(features.shape[2:], device=current.device) - 1
     candidates = ((1 - shares) * start + shares * furthest).clamp(min=torch.zeros_like(last), max=last)
     differences = torch.stack([difference(features, candidate, offsets, template) for candidate in candidates])
@@ -356,8 +356,8 @@ def place(
     return candidates[(differences - wanted).abs().argmin()]
 
 
-def way(start: torch.Tensor, target: torch.Tensor, longest: float) -> torch.Tensor:
-    """The way `(2,)` from `start` towards `target`, all of it or `longest` cells."""
+def displacement(start: torch.Tensor, target: torch.Tensor, longest: float) -> torch.Tensor:
+    """The displacement `(2,)` from `start` towards `target`, all of it or `longest` cells."""
     remaining = (target - start).norm()
     return (longest / (remaining + 1e-8)).clamp(max=1) * (target - start)
 

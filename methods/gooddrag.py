@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 
 from methods.latent_drag import (
+    FeaturesAndPrevious,
     OptimisationSettings,
-    Seen,
     features_and_previous,
     mask_tensor,
     nearest_feature,
@@ -301,7 +301,7 @@ class Drag:
         before = len(self.tracked)
         rounds = updates_since_tracking = 0
         while rounds < settings.track_per_denoise and self.updates < limit:
-            features, previous = self._look(variable, timestep)
+            features, previous = self._evaluate(variable, timestep)
             if len(self.tracked) == before:
                 self._track(features, reference)
             distances = (self.goal - self.current).norm(dim=1)
@@ -340,7 +340,7 @@ class Drag:
         self.tracked_per_stage.append(len(self.tracked) - before)
         return variable.detach()
 
-    def _look(self, latents: torch.Tensor, timestep: int) -> Seen:
+    def _evaluate(self, latents: torch.Tensor, timestep: int) -> FeaturesAndPrevious:
         return features_and_previous(
             self.core,
             latents,

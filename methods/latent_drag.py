@@ -28,10 +28,10 @@ Tracker = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Skip = Callable[[torch.Tensor], torch.Tensor]
 """From handles `(N, 2)` to bool `(N,)`, True for handles that motion supervision leaves alone."""
 
-Seen = tuple[torch.Tensor, torch.Tensor | None]
+FeaturesAndPrevious = tuple[torch.Tensor, torch.Tensor | None]
 """Features `(1, C, rows, cols)` and, where it is needed, the latent one step cleaner `(1, C, h, w)`."""
 
-Look = Callable[[torch.Tensor], Seen]
+Evaluate = Callable[[torch.Tensor], FeaturesAndPrevious]
 """From what is optimised to what the UNet makes of it."""
 
 
@@ -172,19 +172,19 @@ def optimise_latent(
     """
     may_change = None if background is None else F.interpolate(background, size=inverted.shape[2:], mode="nearest")
 
-    def look(latents: torch.Tensor) -> Seen:
+    def evaluate(latents: torch.Tensor) -> FeaturesAndPrevious:
         return features_and_previous(
             core, latents, context, timestep, sample.size, settings.feature_index, step_back=may_change is not None
         )
 
     with core.cost.phase("drag", core.device):
         with torch.no_grad():
-            initial = look(inverted)
+            initial = evaluate(inverted)
         return pull_handles(
             core,
             inverted,
             initial,
-            look,
+            evaluate,
             handles,
             targets,
             settings,
@@ -198,8 +198,8 @@ def optimise_latent(
 def pull_handles(
     core: StableDiffusion,
     start: torch.Tensor,
-    initial: Seen,
-    look: Look,
+    initial: FeaturesAndPrevious,
+    evaluate: Evaluate,
     handles: GridPoints,
     targets: GridPoints,
     settings: LatentDragSettings,
@@ -214,8 +214,8 @@ def pull_handles(
     Args:
         core: the diffusion model.
         start: the variable before the drag, of any shape; it is left as it is.
-        initial: what `look` made of it.
-        look: evaluates the UNet on the variable; the latent one step cleaner is needed where `may_change` is given.
+        initial: what `evaluate` made of it.
+        evaluate: evaluates the UNet on the variable; the latent one step cleaner is needed where `may_change` is given.
         handles: `N` initial handles.
         targets: `N` targets.
         settings: see `LatentDragSettings`.
@@ -234,7 +234,7 @@ def pull_handles(
     variable = start.clone().requires_grad_(True)
     optimizer = torch.optim.Adam([variable], lr=settings.latent_lr)
     for step in range(settings.max_steps):
-        features, previous = look(variable)
+        features, previous = evaluate(variable)
         if step > 0:
             with torch.no_grad():
                 current = track(features.detach(), current)
@@ -273,7 +273,7 @@ def features_and_previous(
     index: int,
     *,
     step_back: bool,
-) -> Seen:
+) -> FeaturesAndPrevious:
     """F(z) on the supervision grid and, where a background term needs it, the latent one step cleaner.
 
     Args:

@@ -9,7 +9,7 @@ import torch
 from tests_helpers import assert_agrees, evaluations, recorded_evaluations
 
 import methods.freedrag
-from methods.freedrag import FreeDrag, patch_at, place, update_template
+from methods.freedrag import FreeDrag, next_position, patch_at, update_template
 from rotationbench.errors import ConfigError
 from rotationbench.points import ImagePoints
 
@@ -58,7 +58,7 @@ def ramp() -> torch.Tensor:
 def placed(current, target, *, template_at, loss_ini=0.0, loss_end=0.0, l_expected=0.8, d_max=3.0):
     features = ramp()
     template = patch_at(features, torch.tensor(template_at), OFFSETS)
-    point = place(
+    point = next_position(
         features,
         template,
         torch.tensor(current),
@@ -139,7 +139,7 @@ def test_the_drag_ends_eleven_steps_after_the_last_round_at_the_target(golden_co
         visited.append(current)
         return target if len(visited) == 1 else target + 8
 
-    monkeypatch.setattr(methods.freedrag, "place", there_and_away)
+    monkeypatch.setattr(methods.freedrag, "next_position", there_and_away)
     sample = replace(small(golden_sample("rocket")), mask=None)
     # With so small an l no round ends early and no handle settles.
     settings = {"l_expected": 1e-4, "latent_lr": 1e-3, "lora": None}

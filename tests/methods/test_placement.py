@@ -178,7 +178,7 @@ def test_freedrag_compares_with_its_template(core, sample, context, latents):
     point = torch.tensor([20.0, 20.0]).to(core.device)
     template = placed(freedrag.patch_at(features, point, offsets), core, (1, 32, 3, 3))
     placed(freedrag.difference(features, point, offsets, template), core)
-    placed(freedrag.way(point, point + 3, 3.0), core, (2,))
+    placed(freedrag.displacement(point, point + 3, 3.0), core, (2,))
     hold = freedrag.background_term(core, sample, latents.shape[2:], freedrag.FreeDrag(variant="official"))
     placed(hold((features, latents), (features, latents + 1)), core)
 
