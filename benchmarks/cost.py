@@ -80,6 +80,7 @@ VARIANTS = {
     "dragdiffusion": Variant(("method=dragdiffusion",)),
     "freedrag": Variant(("method=freedrag",)),
     "sde_drag": Variant(("method=sde_drag",)),
+    "gooddrag": Variant(("method=gooddrag",)),
     "fastdrag": Variant(("method=fastdrag",)),
     "dragnoise": Variant(("method=dragnoise",)),
     "regiondrag": Variant(("method=regiondrag",)),

@@ -13,13 +13,12 @@ from evaluation.metrics.psnr import psnr
 from evaluation.metrics.rotation import measure_turn, rotation_error, wanted_turn
 from methods.nothing import Nothing
 from methods.turn import Turn, move_object, object_of, turning_centres, wanted_motion
-from rotationbench.benchmark import to_uint8
 from rotationbench.config import project_root
 from rotationbench.datasets import open_dataset
 from rotationbench.errors import ConfigError
 from rotationbench.method import DragResult
 from rotationbench.points import ImagePoints
-from rotationbench.sample import DragSample, SampleMeta
+from rotationbench.sample import DragSample, SampleMeta, to_uint8
 
 # One or several handles, with and without a pivot among the points, whole objects and parts, small and large turns.
 GENERATED = ["gen-boot", "gen-cactus-arm", "gen-dolphin", "gen-gauge-needle", "gen-rocket", "gen-tower"]
