@@ -14,7 +14,9 @@ import torch
 from methods.dragdiffusion import DragDiffusion
 from methods.draglora import DragLora
 from methods.dragnoise import DragNoise
+from methods.fastdrag import FastDrag
 from methods.freedrag import FreeDrag
+from methods.gooddrag import GoodDrag
 from methods.latent_drag import features_and_previous, motion_supervision
 from methods.regiondrag import RegionDrag
 from methods.rotationdrag import RotationDrag
@@ -116,6 +118,8 @@ def test_a_step_of_lora_training_is_right_to_rounding(golden_core, golden_sample
         RotationDrag(max_steps=2, min_angle=0.0, lora=None),
         FreeDrag(max_steps=2, lora=None),
         SdeDrag(steps=6, lora=LoraSettings(rank=2, steps=1, batch_size=1)),
+        GoodDrag(max_steps=2, lora=None),
+        FastDrag(),
         DragNoise(max_steps=2, lora=None),
         RegionDrag(steps=6),
         DragLora(max_steps=1, lora=LoraSettings(rank=2, steps=1, batch_size=1)),

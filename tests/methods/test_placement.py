@@ -21,7 +21,18 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 import rotationbench.diffusion.core as core_module
 import rotationbench.diffusion.lora as lora_module
-from methods import draglora, dragnoise, freedrag, latent_drag, regiondrag, rotationdrag, sde, sde_drag
+from methods import (
+    draglora,
+    dragnoise,
+    fastdrag,
+    freedrag,
+    gooddrag,
+    latent_drag,
+    regiondrag,
+    rotationdrag,
+    sde,
+    sde_drag,
+)
 from rotationbench.diffusion import LoraSettings, StableDiffusion
 from rotationbench.diffusion.core import grid_features
 from rotationbench.diffusion.devices import DTYPES
@@ -30,6 +41,7 @@ from rotationbench.diffusion.finite import FiniteWatch
 from rotationbench.diffusion.loading import load_components
 from rotationbench.diffusion.lora import attached_lora
 from rotationbench.diffusion.trainable_lora import trainable_lora
+from rotationbench.method import no_progress
 from rotationbench.points import GridPoints
 
 CUDA, META = torch.device("cuda", 0), torch.device("meta")
@@ -191,6 +203,39 @@ def test_sde_drag_pastes_and_denoises(core, latents):
         noise = sde_drag.guided_noise(core, torch.cat([pasted, latents]), TIMESTEP, context, 3.0)
     alphas = sde.alpha_at(core, TIMESTEP), sde.alpha_at(core, -1)
     placed(sde.sde_mean(pasted, noise[:1], *alphas), core, (1, 4, 16, 12))
+
+
+@with_gradients
+def test_gooddrag_compares_with_the_original(core, sample, context, latents, monkeypatch):
+    monkeypatch.setattr(gooddrag, "int", number, raising=False)
+    settings = gooddrag.GoodDrag()
+    start, target = torch.tensor([[20.0, 20.0]]), torch.tensor([[30.0, 24.0]])
+    references = gooddrag.look_at_the_original(
+        core, latents, context, [TIMESTEP, 601], sample, GridPoints(start), settings
+    )
+    for reference in references:
+        # The handle is at `NUMBER`, in the corner, where its window is cut.
+        placed(reference.patches[0], core, (1, 32, 5, 5))
+        placed(reference.cells[0], core, (32,))
+        placed(reference.previous, core, (1, 4, 16, 12))
+    drag = gooddrag.Drag(core, context, sample, GridPoints(start), GridPoints(target), settings, 1, no_progress)
+    variable = latents.clone().requires_grad_(True)
+    features, previous = drag._evaluate(variable, TIMESTEP)
+    loss = gooddrag.motion_supervision(
+        features, references[0].patches[0], drag.start[0], drag.current[0], drag.goal[0], settings
+    )
+    loss = loss + ((previous - references[0].previous) * drag._outside(latents)).abs().sum()
+    placed(core.gradient(loss, variable), core, (1, 4, 16, 12))
+
+
+def test_fastdrag_keeps_and_denoises(core, image, context):
+    with torch.no_grad():
+        inverted, kept = fastdrag.invert_and_keep(core, image, context, 2)
+        placed(inverted, core, (1, 4, 16, 12))
+        for store in kept.values():
+            placed(store.keys[0], core)
+            placed(store.values[0], core)
+        placed(fastdrag.denoise(core, inverted, context, 2, kept), core, (1, 4, 16, 12))
 
 
 @with_gradients
