@@ -54,6 +54,8 @@ SCHEDULER = {
     "steps_offset": 1,
 }
 
+VOCABULARY = 49408
+
 
 def random_stable_diffusion(seed: int = 0) -> StableDiffusionPipeline:
     """Stable Diffusion 1.5 with the published sizes (arXiv 2112.10752) and random weights in float32.
@@ -65,7 +67,7 @@ def random_stable_diffusion(seed: int = 0) -> StableDiffusionPipeline:
     """
     tokenizer = byte_tokenizer()
     text_config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=VOCABULARY,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         **TEXT_ENCODER,
@@ -85,9 +87,11 @@ def random_stable_diffusion(seed: int = 0) -> StableDiffusionPipeline:
 
 
 def byte_tokenizer() -> CLIPTokenizer:
-    """CLIP's tokenizer without merges: one token per byte."""
+    """CLIP's tokenizer without merges: one token per byte, and as many that never occur as the vocabulary has room for."""
     alphabet = sorted(ByteLevel.alphabet())
-    tokens = [*alphabet, *(letter + "</w>" for letter in alphabet), "<|startoftext|>", "<|endoftext|>"]
+    used = [*alphabet, *(letter + "</w>" for letter in alphabet)]
+    unused = [f"<|unused {index}|>" for index in range(VOCABULARY - len(used) - 2)]
+    tokens = [*used, *unused, "<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(vocab={token: index for index, token in enumerate(tokens)}, merges=[], model_max_length=77)
 
 
