@@ -54,20 +54,19 @@ SCHEDULER = {
     "steps_offset": 1,
 }
 
-VOCABULARY = 49408
-
 
 def random_stable_diffusion(seed: int = 0) -> StableDiffusionPipeline:
     """Stable Diffusion 1.5 with the published sizes (arXiv 2112.10752) and random weights in float32.
 
-    The tokenizer knows single bytes only; prompts are cut to the text model's length like any other.
+    The tokenizer knows single bytes only, and the text model has no more rows than that in its table of tokens: 514 in
+    place of 49408, of which a prompt reads 77. Prompts are cut to the text model's length like any other.
 
     Args:
         seed: seed of the weights.
     """
     tokenizer = byte_tokenizer()
     text_config = CLIPTextConfig(
-        vocab_size=VOCABULARY,
+        vocab_size=len(tokenizer),
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         **TEXT_ENCODER,
@@ -87,11 +86,9 @@ def random_stable_diffusion(seed: int = 0) -> StableDiffusionPipeline:
 
 
 def byte_tokenizer() -> CLIPTokenizer:
-    """CLIP's tokenizer without merges: one token per byte, and as many that never occur as the vocabulary has room for."""
+    """CLIP's tokenizer without merges: one token per byte."""
     alphabet = sorted(ByteLevel.alphabet())
-    used = [*alphabet, *(letter + "</w>" for letter in alphabet)]
-    unused = [f"<|unused {index}|>" for index in range(VOCABULARY - len(used) - 2)]
-    tokens = [*used, *unused, "<|startoftext|>", "<|endoftext|>"]
+    tokens = [*alphabet, *(letter + "</w>" for letter in alphabet), "<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(vocab={token: index for index, token in enumerate(tokens)}, merges=[], model_max_length=77)
 
 
