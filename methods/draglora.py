@@ -197,7 +197,7 @@ class OnlineDrag:
             self.used.append(self.current)
             self.step_index.append((self.pace.step, len(self.dds_timesteps)))
             distances = (self.goal - self.current).norm(dim=1)
-            progress(len(self.dds_timesteps), limit, float(distances.mean()))
+            progress(len(self.dds_timesteps), limit, float(distances.mean()), self.current)
             if bool((distances < self.settings.stop_distance).all()):
                 self.converged = True
                 break

@@ -236,7 +236,7 @@ def drag_by_templates(
                     loss = loss + hold_background(initial, seen)
                 latents.grad = core.gradient(loss, latents)
                 optimizer.step()
-                progress(len(supervised), settings.max_steps, float(distances.mean()))
+                progress(len(supervised), settings.max_steps, float(distances.mean()), current)
                 supervised.append(current)
                 losses = losses.detach()
                 if step == 0:

@@ -305,7 +305,7 @@ class Drag:
             if len(self.tracked) == before:
                 self._track(features, reference)
             distances = (self.goal - self.current).norm(dim=1)
-            self.progress(self.updates, self._most_updates, float(distances.mean()))
+            self.progress(self.updates, self._most_updates, float(distances.mean()), self.current)
             self.arrived = bool((distances < settings.stop_distance).all())
             if self.ended:
                 break

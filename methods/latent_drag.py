@@ -240,7 +240,7 @@ def pull_handles(
                 current = track(features.detach(), current)
             tracked.append(current)
         distances = (goal - current).norm(dim=1)
-        progress(step, settings.max_steps, float(distances.mean()))
+        progress(step, settings.max_steps, float(distances.mean()), current)
         if bool((distances < settings.stop_distance).all()):
             converged = True
             break

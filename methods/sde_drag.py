@@ -120,7 +120,8 @@ class SdeDrag:
                 # A square moves by whole cells of the latent, and the handle inside it by as much.
                 moved = (ends - ways[0][0])[:, ::-1] * core.vae_factor
                 trajectory.append(ImagePoints(handles.xy + moved).to_grid(sample.size))
-                progress(index, len(ways), float((goal.rc - trajectory[-1].rc).norm(dim=1).mean()))
+                reached = trajectory[-1].rc
+                progress(index, len(ways), float((goal.rc - reached).norm(dim=1).mean()), reached)
             edited = core.decode(latents[-1])
 
         return DragResult(

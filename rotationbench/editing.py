@@ -14,6 +14,8 @@ from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.cost import OTHER, Cost, peak_memory_mb, reset_peak_memory
 from rotationbench.diffusion.limits import area_fault
 from rotationbench.method import DragMethod, DragResult, needs_model, reads_metadata
+from rotationbench.observing import Observer
+from rotationbench.points import GridPoints
 from rotationbench.results.record import cost_record, result_record
 from rotationbench.sample import DragSample, resize_image, to_uint8
 
@@ -79,11 +81,14 @@ class Editor:
             "dtype": None if core is None else str(core.dtype).removeprefix("torch."),
         }
 
-    def edit(self, sample: DragSample) -> tuple[np.ndarray, dict[str, Any], dict[str, np.ndarray]]:
+    def edit(
+        self, sample: DragSample, observer: Observer | None = None
+    ) -> tuple[np.ndarray, dict[str, Any], dict[str, np.ndarray]]:
         """Edit a sample at the working size.
 
         Args:
             sample: at its own size.
+            observer: told how the edit goes; what it raises ends the edit and leaves the model ready for the next.
 
         Returns:
             The edited picture, uint8 `(H, W, 3)` at the sample's size; what its record says about result and cost; and
@@ -96,19 +101,28 @@ class Editor:
             core.start_edit()
         reset_peak_memory(device)
         working = sample.resized(sample.size if core is None else core.working_size(sample.size))
-        result = self._drag(working, cost, pixels_per_cell=2 * sample.size[0] / working.size[0])
+        cost.observer = observer
+        try:
+            result = self._drag(working, sample.size, cost)
+        finally:
+            cost.observer = None
         edited = resize_image(to_uint8(result.edited), sample.size)
         record = result_record(result, sample, working.size, edited) | cost_record(cost)
         arrays = {key: value.numpy() for key, value in ({"edited": result.edited} | result.trace).items()}
         return edited, record | {"peak_memory_mb": peak_memory_mb(device)}, arrays
 
-    def _drag(self, working: DragSample, cost: Cost, pixels_per_cell: float) -> DragResult:
+    def _drag(self, working: DragSample, size: tuple[int, int], cost: Cost) -> DragResult:
+        pixels_per_cell = 2 * size[0] / working.size[0]
         with tqdm(desc=working.name, unit="step", leave=False, disable=None) as bar:
 
-            def progress(step: int, limit: int, distance: float) -> None:
+            def progress(step: int, limit: int, distance: float, handles: torch.Tensor | None = None, /) -> None:
                 bar.total = limit
                 bar.update(step + 1 - bar.n)
                 bar.set_postfix_str(f"{distance * pixels_per_cell:.1f} px left")
+                if cost.observer is not None:
+                    places = None if handles is None else GridPoints(handles).to_image(working.size)
+                    xy = None if places is None else places.rescaled(working.size, size).xy
+                    cost.observer.stepped(step, limit, distance * pixels_per_cell, xy)
                 if self.core is not None:
                     # The distance was waited for, so that nothing is waited for here.
                     self.core.finite.check()

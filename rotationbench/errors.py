@@ -29,6 +29,10 @@ class ResultsError(RotationBenchError):
     """A results folder cannot be read or written: another kind of file is in its place, it is read-only, or full."""
 
 
+class EditCancelledError(RotationBenchError):
+    """An edit was ended by the one who asked for it, while it was being made."""
+
+
 class DatasetError(RotationBenchError):
     """One or more samples of a data set cannot be used.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -15,11 +14,23 @@ from rotationbench.sample import DragSample
 if TYPE_CHECKING:
     from rotationbench.diffusion.core import StableDiffusion
 
-Progress = Callable[[int, int, float], None]
-"""Called after each drag step with the steps done, the step limit and the mean distance left in grid cells."""
+
+class Progress(Protocol):
+    """What a method tells of each drag step."""
+
+    def __call__(self, step: int, limit: int, distance: float, handles: torch.Tensor | None = None, /) -> None:
+        """Take note of a drag step.
+
+        Args:
+            step: the steps done.
+            limit: the step limit.
+            distance: the mean distance left in cells of the supervision grid.
+            handles: where they are, `(N, 2)` in cells of the supervision grid, on any device; it is not looked at
+                unless somebody watches.
+        """
 
 
-def no_progress(step: int, limit: int, distance: float) -> None:
+def no_progress(step: int, limit: int, distance: float, handles: torch.Tensor | None = None, /) -> None:
     """The `Progress` of a caller that wants none."""
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from rotationbench.observing import Observer
+
 OTHER = "other"
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -44,9 +46,15 @@ class PhaseCost:
 
 @dataclass
 class Cost:
-    """The cost of an edit by phase. A phase opened inside another takes its time and counts from it, not twice."""
+    """The cost of an edit by phase. A phase opened inside another takes its time and counts from it, not twice.
+
+    Args:
+        phases: what was booked, by the phases' names.
+        observer: told of phases and evaluations as they come; None tells nobody.
+    """
 
     phases: dict[str, PhaseCost] = field(default_factory=dict)
+    observer: Observer | None = None
     _open: list[str] = field(default_factory=list)
     _since: float = 0.0
 
@@ -56,10 +64,12 @@ class Cost:
         self._book_time(device)
         self._open.append(name)
         try:
+            self._tell()
             yield self.of(name)
         finally:
             self._book_time(device)
             self._open.pop()
+        self._tell()
 
     @contextmanager
     def phase_of_its_own(self, name: str, device: torch.device | None = None) -> Iterator[None]:
@@ -82,6 +92,7 @@ class Cost:
     def count(self, images: int, *, grad: bool) -> None:
         """Book one UNet evaluation of `images` latents."""
         self.of(self._open[-1] if self._open else OTHER).add(PhaseCost(0.0, 1, images, int(grad)))
+        self._tell()
 
     def charge(self, name: str, cost: PhaseCost) -> None:
         """Book `cost` to phase `name`: what a result taken from a cache would have cost."""
@@ -94,6 +105,11 @@ class Cost:
     def snapshot(self, name: str) -> PhaseCost:
         """A copy of the cost of phase `name` so far."""
         return replace(self.of(name))
+
+    def _tell(self) -> None:
+        if self.observer is not None and self._open:
+            name = self._open[-1]
+            self.observer.computing(name, self.of(name).unet_calls)
 
     def _book_time(self, device: torch.device | None) -> None:
         if device is not None and device.type == "cuda":
