@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rotationbench.diffusion.limits import MAX_PIXELS, check_model_limits
 from rotationbench.errors import ConfigError
 from rotationbench.method import DragMethod
+from rotationbench.paths import project_root
 from rotationbench.settings import check_numbers
 
 if TYPE_CHECKING:
@@ -226,12 +227,7 @@ def _core(settings: str, cache_dir: Path | None) -> StableDiffusion:
     return StableDiffusion.from_pretrained(**json.loads(settings), cache_dir=cache_dir)
 
 
-def project_root() -> Path:
-    """The folder that holds `run.py`, `conf/` and `data/` in a checkout."""
-    return Path(__file__).resolve().parent.parent
-
-
 def resolve_path(path: str | Path) -> Path | str:
-    """`path` seen from the current directory or, failing that, from the project's root; as it came when in neither."""
+    """`path` seen from the current directory or, failing that, from `project_root`; as it came when in neither."""
     candidates = (Path(path).expanduser(), project_root() / path)
     return next((candidate for candidate in candidates if candidate.exists()), path)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from rotationbench.config import project_root
 from rotationbench.diffusion.cost import Cost
 from rotationbench.method import DragResult
+from rotationbench.paths import project_root
 from rotationbench.points import GridPoints, ImagePoints
 from rotationbench.sample import DragSample
 
@@ -224,6 +224,9 @@ def environment() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
+    if not (project_root() / ".git").exists():
+        # An installed package may lie below another project's checkout.
+        return None
     command = ["git", "-C", str(project_root()), "rev-parse", "HEAD"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=False)

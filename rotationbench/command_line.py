@@ -1,0 +1,156 @@
+"""The command line: compose the configuration and hand it to the task it names.
+
+rotationbench method=rotationdrag
+rotationbench -m method=dragdiffusion,rotationdrag
+rotationbench task=evaluate results_dir=results
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+MISUSED = 2
+BY_SIGNAL = 128
+WITH_PROGRESS_BARS = {"diffusers", "transformers"}
+"""Libraries that show one for every model they load. Not every task needs them, and they take seconds to import."""
+SECTIONS = ("task", "method", "evaluator")
+"""Settings whose `_target_` names what runs."""
+
+stopped_by = signal.SIGINT
+
+
+def main() -> int:
+    """Do what the arguments of the process ask for; returns the exit status.
+
+    A signal that asks the process to end is answered with one line, from the start on.
+    """
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, _stop)
+    try:
+        return _command(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("Interrupted. What was finished is kept; the same command goes on from here.", file=sys.stderr)
+        return BY_SIGNAL + stopped_by
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    """End the run as Ctrl-C does, whichever signal asks for it."""
+    global stopped_by  # noqa: PLW0603 - a signal handler has nowhere else to leave a note
+    stopped_by = signal.Signals(number)
+    raise KeyboardInterrupt
+
+
+def _command(arguments: Sequence[str]) -> int:
+    # Everything is imported where it is needed: a signal is answered in the same way while that takes its seconds, and
+    # what needs no seconds does not wait.
+    if arguments in (["--help"], ["-h"]):
+        from rotationbench.help import help_text  # noqa: PLC0415
+        from rotationbench.paths import project_root  # noqa: PLC0415
+
+        print(help_text(project_root() / "conf"), end="")
+        return 0
+    return _jobs(arguments)
+
+
+def _jobs(arguments: Sequence[str]) -> int:
+    """Run the task, or each job of a sweep; returns the worst exit status.
+
+    In a sweep a job that failed does not end the others.
+    """
+    import hydra  # noqa: PLC0415
+    from hydra.errors import HydraException  # noqa: PLC0415
+    from omegaconf.errors import OmegaConfBaseException  # noqa: PLC0415
+
+    from rotationbench.paths import project_root  # noqa: PLC0415
+
+    statuses: list[int] = []
+    composing = True
+
+    @hydra.main(version_base="1.3", config_path=str(project_root() / "conf"), config_name="config")
+    def job(config: DictConfig) -> None:
+        nonlocal composing
+        composing = False
+        statuses.append(run_task(config))
+        composing = True
+
+    sys.argv[1:] = flags_first(arguments)
+    # Hydra would print what goes wrong in a way of its own, which differs from error to error.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        job()
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if not composing:
+            raise
+        print(_one_line(error), file=sys.stderr)
+        statuses.append(MISUSED)
+    return max(statuses, default=0)
+
+
+def run_task(config: DictConfig) -> int:
+    """Run the task that a composed configuration names, with messages on the terminal; returns the exit status.
+
+    What a user can act on is one line and the status 2.
+    """
+    import logging  # noqa: PLC0415
+
+    from hydra.errors import InstantiationException  # noqa: PLC0415
+    from hydra.utils import get_method  # noqa: PLC0415
+    from omegaconf import OmegaConf  # noqa: PLC0415
+    from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
+
+    from rotationbench.errors import RotationBenchError  # noqa: PLC0415
+
+    log = logging.getLogger("rotationbench")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    targets = [OmegaConf.select(config, f"{section}._target_") for section in SECTIONS]
+    for package in {"rotationbench", *(str(target).partition(".")[0] for target in targets if target)}:
+        logging.getLogger(package).setLevel(logging.INFO)
+    try:
+        task = get_method(config.task._target_)
+        for name in WITH_PROGRESS_BARS & sys.modules.keys():
+            sys.modules[name].utils.logging.disable_progress_bar()
+        with logging_redirect_tqdm():
+            return task(config)
+    except RotationBenchError as error:
+        log.error("%s", error)
+    except InstantiationException as error:
+        # Hydra wraps what goes wrong while it builds an object; the reason is what a user can act on.
+        reason = error.__cause__ or error
+        place = "" if isinstance(reason, RotationBenchError) else "evaluator: "
+        log.error("%s%s", place, _one_line(reason))
+    return MISUSED
+
+
+def flags_first(arguments: Sequence[str]) -> list[str]:
+    """The arguments with all flags in front of all settings, as Hydra's parser wants them.
+
+    Raises:
+        SystemExit: for a flag that there is not, with a message on the terminal.
+
+    >>> flags_first(["method=turn", "--config-dir", "mine", "-m", "seed=0,1"])
+    ['--config-dir', 'mine', '-m', 'method=turn', 'seed=0,1']
+    """
+    from hydra._internal.utils import get_args_parser  # noqa: PLC0415
+
+    settings = get_args_parser().parse_intermixed_args(list(arguments)).overrides
+    flags, left = [], list(settings)
+    for argument in arguments:
+        # Which of two equal arguments is the setting makes no difference.
+        if left and argument == left[0]:
+            left.pop(0)
+        else:
+            flags.append(argument)
+    return [*flags, *settings]
+
+
+def _one_line(error: BaseException) -> str:
+    """The message of an error, its lines joined."""
+    return " ".join(str(error).split()) or type(error).__name__

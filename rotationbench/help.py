@@ -1,0 +1,34 @@
+"""What `--help` prints: from the files of `conf/` alone, so that it is there at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+USAGE = """\
+usage: rotationbench [task=TASK] [method=METHOD] [key=value ...] [-m] [--config-dir FOLDER]
+
+  rotationbench method=rotationdrag                     edit the samples with a method, and measure the edits
+  rotationbench -m method=dragdiffusion,rotationdrag    the same for each of several settings
+  rotationbench task=report results_dir=results         another task
+
+  -m, --multirun           run every combination of settings that are given with commas
+  --cfg job                print the settings, composed, instead of running
+  -cd, --config-dir FOLDER a folder laid out as conf/, with settings of your own
+  --hydra-help             everything else that Hydra offers
+"""
+
+
+def help_text(conf: Path) -> str:
+    """How the command is used, what can be chosen, and every setting with its default and its comment.
+
+    Args:
+        conf: the folder of settings.
+    """
+    groups = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in sorted(conf.iterdir())}
+    choices = "\n".join(f"  {group}={' | '.join(names)}" for group, names in groups.items() if names)
+    settings = (conf / "config.yaml").read_text(encoding="utf-8")
+    # What comes before the first blank line chooses files, what Hydra is told is no setting of ours.
+    own = settings.partition("\n\n")[2].partition("\nhydra:")[0].strip()
+    return f"{USAGE}\nChoices:\n{choices}\n\nSettings:\n" + "".join(
+        f"  {line}".rstrip() + "\n" for line in own.splitlines()
+    )
