@@ -120,7 +120,7 @@ def fill_bank(recipe: Recipe, sprites: Sequence[Sprite], run: Path, device: torc
         raise CheckpointError(f"{latents_path}: expected latents {shape}, got {latents.shape}; remove the folder.")
     pictures = ComposedPictures(sprites, recipe.composition, recipe.seed + BANK_SEED, count - done, first=done)
     progress = Progress("latents", done // BANK_BATCH, count // BANK_BATCH)
-    for batch, words in batches(pictures, min(BANK_BATCH, count - done), recipe.workers):
+    for batch, words in batches(pictures, max(1, min(BANK_BATCH, count - done)), recipe.workers):
         with autocast(device):
             encoded = model.encode(batch.to(device)).latent_dist.mean.float()
         latents[len(captions) : len(captions) + len(batch)] = encoded.cpu().numpy()
