@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
@@ -32,7 +33,14 @@ class PictureError(RotationBenchError):
         super().__init__(f"{printable(str(path))}: expected {expected}, got {got}.")
 
 
-def open_picture(path: Path, *, smallest: int = 1, largest: int = LARGEST_SIDE, upright: bool = True) -> Image.Image:
+def open_picture(
+    path: Path,
+    *,
+    smallest: int = 1,
+    largest: int = LARGEST_SIDE,
+    upright: bool = True,
+    content: bytes | None = None,
+) -> Image.Image:
     """The picture at `path`, decoded, in its own mode.
 
     Args:
@@ -40,12 +48,14 @@ def open_picture(path: Path, *, smallest: int = 1, largest: int = LARGEST_SIDE, 
         smallest: pixels that each side has at least.
         largest: pixels that each side has at most; a larger picture is refused undecoded.
         upright: turn it as its EXIF orientation says.
+        content: the file's bytes, where `path` only names a place that the system cannot open, such as one in an
+            archive.
 
     Raises:
         PictureError: when the file is no whole picture of such a size in one of `FORMATS`.
     """
     try:
-        with _header(path, smallest, largest) as image:
+        with _header(path, smallest, largest, content) as image:
             image.load()
             if upright:
                 ImageOps.exif_transpose(image, in_place=True)
@@ -67,13 +77,20 @@ def picture_size(path: Path, *, smallest: int = 1, largest: int = LARGEST_SIDE) 
         return image.height, image.width
 
 
-def read_rgb(path: Path, *, smallest: int = 1, largest: int = LARGEST_SIDE, upright: bool = True) -> np.ndarray:
+def read_rgb(
+    path: Path,
+    *,
+    smallest: int = 1,
+    largest: int = LARGEST_SIDE,
+    upright: bool = True,
+    content: bytes | None = None,
+) -> np.ndarray:
     """The picture at `path` as uint8 RGB `(H, W, 3)`; see `open_picture` for the arguments.
 
     Raises:
         PictureError: as `open_picture`; also for floating-point pixels.
     """
-    image = open_picture(path, smallest=smallest, largest=largest, upright=upright)
+    image = open_picture(path, smallest=smallest, largest=largest, upright=upright, content=content)
     if image.mode == "F":
         raise PictureError(path, "8 or 16 bits per channel", "floating-point pixels")
     return rgb_array(image)
@@ -105,16 +122,16 @@ def dimensions(size: tuple[int, int]) -> str:
     return f"{size[1]} × {size[0]} (width × height)"
 
 
-def _header(path: Path, smallest: int, largest: int) -> Image.Image:
-    if fault := file_fault(path):
+def _header(path: Path, smallest: int, largest: int, content: bytes | None = None) -> Image.Image:
+    if content is None and (fault := file_fault(path)):
         raise PictureError(path, "a picture", fault)
     limits = f"sides of {smallest} to {largest} pixels"
     try:
-        if (size := path.stat().st_size) > LARGEST_FILE_BYTES:
+        if (size := path.stat().st_size if content is None else len(content)) > LARGEST_FILE_BYTES:
             raise PictureError(path, f"a picture of at most {LARGEST_FILE_BYTES} bytes", f"{size}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(path, formats=FORMATS)
+            image = Image.open(path if content is None else io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise PictureError(path, limits, _named(error)) from error
     except UnidentifiedImageError as error:

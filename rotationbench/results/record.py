@@ -35,12 +35,13 @@ REQUIRED: dict[str, tuple[type, ...]] = {
     "fingerprint": (str,),
     "files": (dict,),
 }
+UNKNOWN = type(None)
 REQUIRED_WHEN_DONE: dict[str, tuple[type, ...]] = {
-    "seconds": NUMBER,
+    "seconds": (*NUMBER, UNKNOWN),
     "phases": (dict,),
-    "unet_calls": (int,),
-    "unet_images": (int,),
-    "steps": (int,),
+    "unet_calls": (int, UNKNOWN),
+    "unet_images": (int, UNKNOWN),
+    "steps": (int, UNKNOWN),
     "final_distances": (list,),
     "distance_left": (list,),
 }
@@ -76,7 +77,8 @@ def check_record(record: Any) -> str | None:
         if key not in record:
             return f"expected the key {key!r}, got none."
         if not isinstance(record[key], kinds) or isinstance(record[key], bool):
-            return f"{key}: expected {' or '.join(kind.__name__ for kind in kinds)}, got {_kind(record[key])}."
+            wanted = " or ".join("nothing" if kind is UNKNOWN else kind.__name__ for kind in kinds)
+            return f"{key}: expected {wanted}, got {_kind(record[key])}."
     if record["status"] not in STATUSES:
         return f"status: expected {' or '.join(STATUSES)}, got {record['status']!r}."
     if not isinstance(record["sample"].get("name"), str):
@@ -199,6 +201,12 @@ def cost_record(cost: Cost) -> dict[str, Any]:
         "unet_images": sum(phase.unet_images for phase in edit),
         "unet_grad_calls": sum(phase.unet_grad_calls for phase in edit),
     }
+
+
+def unknown_cost() -> dict[str, Any]:
+    """What a record says about an edit of which only the picture is known: how it came about is unknown, not free."""
+    empty: dict[str, Any] = {"phases": {}, "phase_unet_calls": {}, "final_distances": [], "distance_left": [], "trajectory": []}
+    return {"status": "done", "error": None} | dict.fromkeys(MEASURED) | empty
 
 
 def failed_record(failure: dict[str, str]) -> dict[str, Any]:
