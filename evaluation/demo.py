@@ -73,9 +73,9 @@ def run(config: DictConfig) -> int:
 
 
 def read_edits(root: Path) -> pd.DataFrame:
-    """The edits that were made: `label`, `sample`, `split`, `angle` in degrees, and the metrics."""
+    """The edits that were made: `label`, one for all seeds, `sample`, `split`, `angle` in degrees, and the metrics."""
     table = pd.read_parquet(root / TABLE_FILE)
-    return table[table["status"] == "done"]
+    return table[table["status"] == "done"].assign(label=table["variant"])
 
 
 def exact_results(root: Path, suite: MetricSuite, core: StableDiffusion, seed: int) -> pd.DataFrame:

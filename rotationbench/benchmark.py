@@ -18,10 +18,21 @@ from rotationbench.config import BenchmarkConfig, build_core, build_method, reso
 from rotationbench.datasets import Dataset, chosen_names, open_dataset
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.editing import Editor
-from rotationbench.errors import ConfigError, DatasetError, ResultsError, RotationBenchError
+from rotationbench.errors import ConfigError, DatasetError, LabelError, ResultsError, RotationBenchError
 from rotationbench.files import folder_state
+from rotationbench.labels import label_of, swept_settings, variant_name
 from rotationbench.names import checked_name, folded
-from rotationbench.results import SAMPLES, SCHEMA, Edit, ResultStore, changes, fingerprint, write_table
+from rotationbench.results import (
+    SAMPLES,
+    SCHEMA,
+    Edit,
+    ResultStore,
+    changed_settings,
+    changes,
+    fingerprint,
+    variant_of,
+    write_table,
+)
 from rotationbench.results.record import environment, failed_record, sample_record
 from rotationbench.results.sheet import draw_sheet
 from rotationbench.results.table import summary
@@ -73,6 +84,7 @@ def run(config: DictConfig) -> int:
     )
     names = chosen_names(dataset.names, settings.samples, settings.limit)
     benchmark = Benchmark(settings, OmegaConf.to_container(config, resolve=True), dataset, editor, evaluator)  # type: ignore[arg-type]
+    benchmark.refuse_other_settings()
     benchmark.find_untouched(names)
     new = [name for name in names if name not in benchmark.untouched]
     if problems := dataset.problems(new, editor.size_fault):
@@ -83,6 +95,7 @@ def run(config: DictConfig) -> int:
             settings.model, device=settings.device, dtype=settings.dtype, cache_dir=settings.cache_dir
         )
         editor.core = benchmark.core if editor.needs_core else None
+        benchmark.refuse_other_settings()
     log.info(
         "%s on %d of %d samples of %s, %s, into %s",
         benchmark.label,
@@ -142,15 +155,39 @@ class Benchmark:
         self.untouched: dict[str, Edit] = {}
         self.made = 0
         self.failures: list[str] = []
-        self.variant = self.label = checked_name(settings.label or editor.name, "label", RESERVED_LABELS)
-        if settings.label is None and settings.seed != 0:
-            # Edits with other seeds stand beside each other, so that seeds can be swept into one folder.
-            self.label = f"{self.variant}-seed{settings.seed}"
+        variant = settings.label or variant_name(editor.name, swept_settings())
+        self.variant = checked_name(variant, "label", RESERVED_LABELS)
+        self.label = checked_name(label_of(self.variant, settings.seed), "label", RESERVED_LABELS)
         self.store = ResultStore(Path(settings.results_dir))
         others = [folder.name for folder in self.store.root.glob("*") if folder.name != self.label]
         if clash := next((name for name in others if folded(name) == folded(self.label)), None):
             raise ConfigError(f"label: expected a name of its own, got {self.label!r} beside {clash!r}.")
         self.store.clean()
+
+    def refuse_other_settings(self) -> None:
+        """Make sure that no edit of other settings is filed under the label, with any seed, unless it may be replaced.
+
+        Raises:
+            LabelError: when one is; it names the settings.
+        """
+        if self.settings.overwrite:
+            return
+        identity = self.editor.identity({"digest": None})
+        for edit in self.store.edits_of(self.variant):
+            if self.label == edit.label or self.variant == variant_of(edit.record):
+                self._refuse_other_settings(edit, identity)
+
+    def _refuse_other_settings(self, edit: Edit, identity: dict[str, Any]) -> None:
+        if edit.record["status"] != "done":
+            return
+        changed = changed_settings(edit.record, identity, self.config.get("model", {}))
+        if edit.label == self.label and edit.record["seed"] != self.settings.seed:
+            changed.append(f"seed: {edit.record['seed']} → {self.settings.seed}")
+        if changed:
+            raise LabelError(
+                f"label: expected edits of one setting under {self.variant!r}, got others in {edit.folder} "
+                f"({'; '.join(changed)}); use another label, or overwrite=true to replace them."
+            )
 
     def find_untouched(self, names: Sequence[str]) -> None:
         """Find out for which samples there is an edit and no file has been touched since; no picture is read."""
@@ -166,6 +203,7 @@ class Benchmark:
         """Make and measure the edit of one sample, unless that is done; a failure is recorded and does not raise.
 
         Raises:
+            LabelError: when another run has filed an edit of other settings there meanwhile.
             ResultsError: when the disk is full or cannot be written to.
         """
         edit = self._done_before(name)
@@ -208,13 +246,16 @@ class Benchmark:
             if before is not None and before.record["status"] == "done":
                 if before.record["fingerprint"] == fingerprint(identity) and not self.settings.overwrite:
                     return self._done_but_touched(before, sample, about), sample
+                if not self.settings.overwrite:
+                    # Another run may have put it there meanwhile.
+                    self._refuse_other_settings(before, identity)
                 changed = changes(before.record["identity"], identity)
                 log.info("%s: made again (%s)", name, "; ".join(changed) or "overwrite=true")
             self.store.keep_sample(sample, replace=self.settings.overwrite)
             picture, made, arrays = self.editor.edit(sample)
             record = self._record(about, identity, started) | made
             edit = self.store.save(record, image=picture, trace=arrays if self.settings.save_latents else None)
-        except ResultsError:
+        except (ResultsError, LabelError):
             raise
         except Exception as error:
             # Whatever it is, one sample must not end the run.

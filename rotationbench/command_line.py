@@ -81,10 +81,10 @@ def _jobs(arguments: Sequence[str]) -> int:
         statuses.append(run_task(config))
         composing = True
 
-    sys.argv[1:] = flags_first(arguments)
     # Hydra would print what goes wrong in a way of its own, which differs from error to error.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
+        sys.argv[1:] = _arguments_for_hydra(arguments)
         job()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         if not composing:
@@ -127,6 +127,16 @@ def run_task(config: DictConfig) -> int:
         place = "" if isinstance(reason, RotationBenchError) else "evaluator: "
         log.error("%s%s", place, _one_line(reason))
     return MISUSED
+
+
+def _arguments_for_hydra(arguments: Sequence[str]) -> list[str]:
+    from hydra._internal.utils import get_args_parser  # noqa: PLC0415
+
+    from rotationbench.labels import overrides_of_sweep  # noqa: PLC0415
+
+    ordered = flags_first(arguments)
+    parsed = get_args_parser().parse_args(ordered)
+    return [*ordered, *overrides_of_sweep(parsed.overrides)] if parsed.multirun else ordered
 
 
 def flags_first(arguments: Sequence[str]) -> list[str]:

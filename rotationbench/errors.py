@@ -13,6 +13,10 @@ class ConfigError(RotationBenchError):
     """A setting has an unknown name, a wrong type or a value outside its range."""
 
 
+class LabelError(ConfigError):
+    """Edits of other settings are filed under the same label."""
+
+
 class CheckpointError(RotationBenchError):
     """A checkpoint is missing, incomplete, or not of the Stable Diffusion layout."""
 

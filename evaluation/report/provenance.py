@@ -11,6 +11,7 @@ import pandas as pd
 
 from evaluation.metrics import METRICS
 from evaluation.report.collect import ReportedVariant, ResultsFolder
+from rotationbench.labels import NOT_OF_THE_EDIT
 from rotationbench.results import Edit, MetricsFile, variant_of
 
 SOURCES = (
@@ -25,21 +26,6 @@ SOURCES = (
     "method_version",
 )
 """Parts of a record that say how an edit was made."""
-IRRELEVANT = (
-    "seed",
-    "label",
-    "results_dir",
-    "cache_dir",
-    "limit",
-    "samples",
-    "overwrite",
-    "save_latents",
-    "metrics",
-    "evaluator",
-    "task",
-    "data",
-)
-"""Parts of the configuration that do not change an edit, or that a repeated measure is meant to differ in."""
 SHOWN_VALUES = 4
 
 
@@ -84,7 +70,7 @@ def provenance(edit: Edit) -> dict[str, str]:
     for source in SOURCES:
         value = edit.record.get(source)
         if source == "config" and value is not None:
-            value = {key: part for key, part in value.items() if key not in IRRELEVANT}
+            value = {key: part for key, part in value.items() if key not in NOT_OF_THE_EDIT}
         _flatten(source, value, flat)
     return flat
 

@@ -1,7 +1,7 @@
 """Results on disk: a folder per edit whose record is the truth, metrics beside it, and one table of all edits."""
 
 from rotationbench.results.metrics_file import METRICS_FILE, MetricsFile
-from rotationbench.results.record import SCHEMA, changes, fingerprint
+from rotationbench.results.record import SCHEMA, changed_settings, changes, fingerprint
 from rotationbench.results.store import EDITED_FILE, RECORD_FILE, SAMPLES, Edit, ResultStore, read_edit
 from rotationbench.results.table import TABLE_FILE, edits_table, variant_of, write_table
 
@@ -15,6 +15,7 @@ __all__ = [
     "Edit",
     "MetricsFile",
     "ResultStore",
+    "changed_settings",
     "changes",
     "edits_table",
     "fingerprint",

@@ -8,6 +8,7 @@ import json
 import math
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -45,6 +46,15 @@ REQUIRED_WHEN_DONE: dict[str, tuple[type, ...]] = {
     "final_distances": (list,),
     "distance_left": (list,),
 }
+SETTING_OF = {
+    "method_class": "method._target_",
+    "resolution": "model.resolution",
+    "num_inference_steps": "model.num_inference_steps",
+    "attention": "model.attention",
+}
+"""The settings behind parts of an edit's identity that have other names."""
+WEIGHTS = ("pretrained", "vae", "single_file_config")
+"""Settings of the model that say which weights are read."""
 STATUSES = ("done", "failed")
 MEASURED = (
     "seconds",
@@ -119,6 +129,42 @@ def changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[
         elif before != after:
             found.append(f"{prefix}{key}: {_short(before)} → {_short(after)}")
     return found
+
+
+def changed_settings(record: Mapping[str, Any], identity: Mapping[str, Any], model: Mapping[str, Any]) -> list[str]:
+    """The settings in which an edit on disk differs from one that would be made, one `key: old → new` each.
+
+    The seed is left out, as are changes of files and of the code: another sample, other weights behind the same settings,
+    another version of the method. What only one of the two knows of is no difference.
+
+    Args:
+        record: that of the edit on disk.
+        identity: what decides the edit that would be made, as far as it is known yet.
+        model: the settings of the model that it would be made with.
+    """
+    old, new = _in_common(record["identity"], json.loads(json.dumps(identity)))
+    other_weights = old.get("model") != new.get("model")
+    for part in (old, new):
+        for key in ("sample", "seed", "method_version", "model"):
+            part.pop(key, None)
+        for key in SETTING_OF.keys() & part.keys():
+            part[SETTING_OF[key]] = part.pop(key)
+    found = changes(old, new)
+    if other_weights:
+        old, new = _in_common((record.get("config") or {}).get("model") or {}, model)
+        found += [change for key in WEIGHTS for change in changes({key: old.get(key)}, {key: new.get(key)}, "model.")]
+    return found
+
+
+def _in_common(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both with the keys alone that both have, also in nested mappings."""
+    left: dict[str, Any] = {}
+    right: dict[str, Any] = {}
+    for key in first.keys() & second.keys():
+        left[key], right[key] = first[key], second[key]
+        if isinstance(first[key], Mapping) and isinstance(second[key], Mapping):
+            left[key], right[key] = _in_common(first[key], second[key])
+    return left, right
 
 
 def _short(value: Any) -> str:

@@ -223,6 +223,13 @@ class ResultStore:
                     log.warning("%s", edit.damage)
                 yield edit
 
+    def edits_of(self, variant: str) -> Iterator[Edit]:
+        """The edits under labels that begin with a variant's name, the damaged ones left out; otherwise as `edits`."""
+        for folder in self.folders():
+            edit = read_edit(folder, thorough=False) if folder.parent.name.startswith(variant) else None
+            if edit is not None and edit.damage is None:
+                yield edit
+
     def folders(self) -> list[Path]:
         """The folders of all edits, by label and sample."""
         return [

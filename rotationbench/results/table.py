@@ -108,7 +108,7 @@ def harmless(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(table: pd.DataFrame, metrics: Sequence[str]) -> str:
-    """The means of each label's edits as text, with how many there are and how many failed.
+    """The means of each variant's edits as text, with how many there are, of how many seeds, and how many failed.
 
     Args:
         table: see `edits_table`.
@@ -118,8 +118,11 @@ def summary(table: pd.DataFrame, metrics: Sequence[str]) -> str:
         return "no edits"
     columns = [name for name in (*metrics, "final_distance", "seconds", "unet_calls") if name in table]
     made = table["status"] == "done"
-    means = table.loc[made, columns].apply(pd.to_numeric, errors="coerce").groupby(table.loc[made, "label"]).mean()
-    means = means.reindex(sorted(table["label"].unique()))
-    means.insert(0, "edits", table.groupby("label").size())
-    means.insert(1, "failed", (~made).groupby(table["label"]).sum())
+    means = table.loc[made, columns].apply(pd.to_numeric, errors="coerce").groupby(table.loc[made, "variant"]).mean()
+    variants = table.groupby("variant")
+    means = means.reindex(sorted(variants.groups))
+    means.insert(0, "edits", variants.size())
+    if table["seed"].nunique() > 1:
+        means.insert(1, "seeds", variants["seed"].nunique())
+    means.insert(means.columns.get_loc("edits") + 1, "failed", (~made).groupby(table["variant"]).sum())
     return means.to_string(float_format=lambda value: f"{value:.3f}")

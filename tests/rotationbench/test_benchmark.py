@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from tests_helpers import compose_config
 from rotationbench.benchmark import run
 from rotationbench.config import _core, project_root
 from rotationbench.datasets import chosen_names
-from rotationbench.errors import ConfigError, DatasetError, ResultsError
+from rotationbench.errors import ConfigError, DatasetError, LabelError, ResultsError
 from rotationbench.results import ResultStore
 
 CHECKPOINT = project_root() / "tests" / "golden" / "tinyA"
@@ -108,18 +109,59 @@ def test_what_is_done_is_skipped_and_what_changed_is_made_again(dataset, tmp_pat
     again = finished(results)
     assert again["dragdiffusion/cat1"] > before["dragdiffusion/cat1"]
     assert again["dragdiffusion/cat2"] == before["dragdiffusion/cat2"]
-    assert benchmark(dataset, results, chosen, "method.lam=0.2") == 0
+    assert benchmark(dataset, results, chosen, "method.lam=0.2", "overwrite=true") == 0
     assert finished(results)["dragdiffusion/cat2"] > before["dragdiffusion/cat2"]
+
+
+def test_edits_of_other_settings_are_not_replaced_unless_that_is_asked_for(dataset, tmp_path, monkeypatch):
+    from rotationbench.editing import Editor
+
+    results = tmp_path / "results"
+    edit = create_autospec(Editor.edit, side_effect=Editor.edit)
+    monkeypatch.setattr(Editor, "edit", edit)
+    assert benchmark(dataset, results, "samples=cat1") == 0
+    before = finished(results)
+    edit.reset_mock()
+    for samples in ("samples=cat1", "samples=rocket1"):
+        with pytest.raises(LabelError, match=r"label: .*'dragdiffusion'.*cat1 \(method\.lam: 0\.1 → 0\.2\).*overwrite"):
+            benchmark(dataset, results, samples, "method.lam=0.2")
+    # Seeds of one label are repeated measures, so that they must have its settings too.
+    with pytest.raises(LabelError, match=r"method\.r_t: 3 → 2"):
+        benchmark(dataset, results, "samples=cat1", "method.r_t=2", "seed=1")
+    with pytest.raises(LabelError, match=r"model\.num_inference_steps: 4 → 5"):
+        benchmark(dataset, results, "samples=cat1", "model.num_inference_steps=5")
+    edit.assert_not_called()
+    assert finished(results) == before
+    assert benchmark(dataset, results, "samples=cat1", "method.lam=0.2", "overwrite=true") == 0
+    assert finished(results)["dragdiffusion/cat1"] > before["dragdiffusion/cat1"]
 
 
 def test_seeds_and_labels_stand_beside_each_other(dataset, tmp_path):
     results = tmp_path / "results"
     assert benchmark(dataset, results, "limit=1") == 0
     assert benchmark(dataset, results, "limit=1", "seed=1") == 0
-    assert benchmark(dataset, results, "limit=1", "label=stronger", "method.lam=1.0") == 0
+    stronger = ("limit=1", "label=stronger", "method.lam=1.0")
+    assert benchmark(dataset, results, *stronger) == 0
+    assert benchmark(dataset, results, *stronger, "seed=2") == 0
     table = pd.read_csv(results / "edits.csv")
-    assert list(table["label"]) == ["dragdiffusion", "dragdiffusion-seed1", "stronger"]
+    assert list(table["label"]) == ["dragdiffusion", "dragdiffusion-seed1", "stronger", "stronger-seed2"]
+    assert list(table["variant"]) == ["dragdiffusion", "dragdiffusion", "stronger", "stronger"]
     assert set(table["method"]) == {"dragdiffusion"}
+    # A label that ends as another one's seed does.
+    with pytest.raises(LabelError, match="seed: 1 → 0"):
+        benchmark(dataset, results, "limit=1", "label=dragdiffusion-seed1")
+
+
+def test_what_a_sweep_varies_is_in_the_label(dataset, tmp_path):
+    results = tmp_path / "results"
+    swept = ["method.lam=0.1,0.2", "seed=0,1", "samples=cat1"]
+    process = start(["-m", *overrides(dataset, results), *swept])
+    output = process.communicate()[1]
+    assert process.returncode == 0, output
+    table = pd.read_csv(results / "edits.csv")
+    variants = ["dragdiffusion-lam=0.1", "dragdiffusion-lam=0.2"]
+    assert list(table["label"]) == [f"{variant}{seed}" for variant in variants for seed in ("", "-seed1")]
+    assert list(table["variant"]) == [variant for variant in variants for _ in range(2)]
 
 
 def test_the_result_has_the_exact_size_of_the_picture(dataset, tmp_path):
