@@ -16,12 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from methods.initial_features import patch_difference, track_closer
-from methods.latent_drag import (
-    check_inversion_strength,
-    check_not_negative,
-    check_positive,
-    mask_tensor,
-)
+from methods.latent_drag import check_inversion_strength, mask_tensor
 from methods.sde import noised
 from rotationbench.diffusion.attention import (
     lent_keys_and_values,
@@ -32,10 +27,10 @@ from rotationbench.diffusion.core import StableDiffusion, grid_features
 from rotationbench.diffusion.ddim import draw_noise, predicted_x0
 from rotationbench.diffusion.lora import LoraSettings, attached_lora
 from rotationbench.diffusion.trainable_lora import TrainableLora, trainable_lora
-from rotationbench.errors import ConfigError
 from rotationbench.method import DragResult, Progress, no_progress
 from rotationbench.points import GridPoints
 from rotationbench.sample import DragSample
+from rotationbench.settings import check_between, check_not_negative, check_positive
 
 RELEASED_SEED = 42
 FIRST_ADAPTING_STEP = 11
@@ -92,8 +87,7 @@ class DragLora:
         check_positive(self, "max_steps", "lora_lr", "stop_distance", "max_adapt_rounds", "rank")
         check_not_negative(self, "lam", "lam_dds", "r_m", "r_t", "revert_above", "adapt_below")
         check_inversion_strength(self.inversion_strength)
-        if not 0 <= self.feature_index <= 4:
-            raise ConfigError(f"method.feature_index: expected 0 to 4, got {self.feature_index}.")
+        check_between(self, 0, 4, "feature_index")
 
     def edit(
         self, core: StableDiffusion, sample: DragSample, *, seed: int = RELEASED_SEED, progress: Progress = no_progress

@@ -30,6 +30,7 @@ from rotationbench.errors import ConfigError
 from rotationbench.method import DragResult, Progress, no_progress
 from rotationbench.points import GridPoints
 from rotationbench.sample import DragSample
+from rotationbench.settings import check_choice
 
 PAPER_END, PAPER_STEPS = 10, 50
 """The paper denoises in 50 steps and leaves the last ten to the UNet alone."""
@@ -72,8 +73,7 @@ class DragNoise(LatentDragSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.variant not in VARIANTS:
-            raise ConfigError(f"method.variant: expected {' or '.join(VARIANTS)}, got {self.variant!r}.")
+        check_choice(self, VARIANTS, "variant")
         for name in ("end_step", "replaced_below_index"):
             value = getattr(self, name)
             if value is not None and value < 0:

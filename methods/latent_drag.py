@@ -16,11 +16,10 @@ import torch.nn.functional as F
 
 from rotationbench.diffusion.core import StableDiffusion, grid_features
 from rotationbench.diffusion.lora import LoraSettings
-from rotationbench.errors import ConfigError
 from rotationbench.method import DragResult, Progress
 from rotationbench.points import GridPoints
 from rotationbench.sample import DragSample
-from rotationbench.settings import check_between, check_not_negative, check_positive
+from rotationbench.settings import check_between, check_not_negative, check_positive, check_share
 
 Tracker = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From features `(1, C, rows, cols)` and handles `(N, 2)` to the handles' new cells `(N, 2)`."""
@@ -106,8 +105,7 @@ class LatentDragSettings(LatentSettings):
 
 def check_inversion_strength(strength: float) -> None:
     """Refuse an inversion strength outside (0, 1]."""
-    if not 0 < strength <= 1:
-        raise ConfigError(f"method.inversion_strength: expected more than 0 and at most 1, got {strength}.")
+    check_share("method.inversion_strength", strength)
 
 
 @dataclass(frozen=True, eq=False)

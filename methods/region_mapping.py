@@ -20,6 +20,7 @@ from rotationbench.errors import ConfigError
 from rotationbench.points import ImagePoints
 from rotationbench.rotation import rotation_matrix, turn_between, wrap_degrees
 from rotationbench.sample import DragSample, Region, Regions
+from rotationbench.settings import check_choice
 
 KINDS = ("auto", "rotation", "polygon", "region_pair", "point_pairs")
 
@@ -57,8 +58,7 @@ class Mapping:
     target: list[Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ConfigError(f"method.mapping.kind: expected {', '.join(KINDS)}, got {self.kind!r}.")
+        check_choice(self, KINDS, "kind", section="method.mapping")
         if self.pivot is not None and len(self.pivot) != 2:
             raise ConfigError(f"method.mapping.pivot: expected x and y, got {self.pivot}.")
         if (self.source is None) != (self.target is None):

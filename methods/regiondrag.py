@@ -36,7 +36,7 @@ from rotationbench.errors import ConfigError
 from rotationbench.method import DragResult, Progress, no_progress
 from rotationbench.points import ImagePoints
 from rotationbench.sample import DragSample
-from rotationbench.settings import check_not_negative
+from rotationbench.settings import check_between, check_choice, check_not_negative
 
 log = logging.getLogger(__name__)
 
@@ -85,16 +85,14 @@ class RegionDrag:
 
     def __post_init__(self) -> None:
         check_not_negative(self, "end_t", "noise_scale")
-        if not 2 <= self.steps <= 1000:
-            raise ConfigError(f"method.steps: expected 2 to 1000, got {self.steps}.")
+        check_between(self, 2, 1000, "steps")
         if not 0 < self.start_t < 1 or not 1 <= self.levels < self.steps:
             raise ConfigError(
                 f"method.start_t: expected a share of the {self.steps} steps that is at least one of them and fewer "
                 f"than all, got {self.start_t}."
             )
-        for name, known in (("method", METHODS), ("variant", VARIANTS)):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"method.{name}: expected {' or '.join(known)}, got {getattr(self, name)!r}.")
+        check_choice(self, METHODS, "method")
+        check_choice(self, VARIANTS, "variant")
 
     @property
     def levels(self) -> int:

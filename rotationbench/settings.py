@@ -3,13 +3,60 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from rotationbench.errors import ConfigError
 
 LARGEST_NUMBER = 2**32 - 1
 """No setting needs more, and what lies beyond overflows in one place or another; the largest seed is just this."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a check asks of a setting, for those who want to tell it before anything is entered.
+
+    Args:
+        low: the smallest value; None is no limit.
+        high: the largest value; None is no limit.
+        above: whether `low` itself is too small.
+        choices: the values there are; None means a number.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    above: bool = False
+    choices: tuple[Any, ...] | None = None
+
+
+_noted: ContextVar[dict[str, Rule] | None] = ContextVar("noted rules", default=None)
+
+
+@contextmanager
+def noted_rules() -> Iterator[dict[str, Rule]]:
+    """Inside the block, the checks below leave what they ask for in what is yielded, by the keys of their messages.
+
+    >>> with noted_rules() as rules:
+    ...     check_share("method.t0", 0.5)
+    >>> rules["method.t0"]
+    Rule(low=0, high=1, above=True, choices=None)
+    """
+    rules: dict[str, Rule] = {}
+    token = _noted.set(rules)
+    try:
+        yield rules
+    finally:
+        _noted.reset(token)
+
+
+def note_rule(key: str, rule: Rule) -> None:
+    """Leave a rule for `noted_rules`, where somebody asks for them."""
+    rules = _noted.get()
+    if rules is not None:
+        rules[key] = rule
 
 
 def check_numbers(values: Any, key: str = "") -> None:
@@ -44,12 +91,14 @@ def check_positive(settings: object, *names: str, section: str = "method") -> No
         ConfigError: with the key of the first such field.
     """
     for name in names:
+        note_rule(_key(section, name), Rule(low=0, above=True))
         _check(settings, name, section, "a positive number", lambda value: value > 0)
 
 
 def check_not_negative(settings: object, *names: str, section: str = "method") -> None:
     """Refuse fields that are not finite, or negative; see `check_positive`."""
     for name in names:
+        note_rule(_key(section, name), Rule(low=0))
         _check(settings, name, section, "zero or a positive number", lambda value: value >= 0)
 
 
@@ -57,13 +106,26 @@ def check_between(settings: object, low: float, high: float | None, *names: str,
     """Refuse fields outside `low` to `high`, both included, where None is no limit; see `check_positive`."""
     wanted = f"at least {low}" if high is None else f"{low} to {high}"
     for name in names:
+        note_rule(_key(section, name), Rule(low=low, high=high))
         _check(settings, name, section, wanted, lambda value: low <= value and (high is None or value <= high))
+
+
+def check_share(key: str, value: float) -> None:
+    """Refuse a value outside (0, 1].
+
+    Raises:
+        ConfigError: with the key.
+    """
+    note_rule(key, Rule(low=0, high=1, above=True))
+    if not 0 < value <= 1:
+        raise ConfigError(f"{key}: expected more than 0 and at most 1, got {value}.")
 
 
 def check_choice(settings: object, choices: Collection[str], *names: str, section: str = "method") -> None:
     """Refuse fields that are none of `choices`; see `check_positive`."""
     for name in names:
         value = getattr(settings, name)
+        note_rule(_key(section, name), Rule(choices=tuple(choices)))
         if value not in choices:
             raise ConfigError(f"{_key(section, name)}: expected {' or '.join(choices)}, got {value!r}.")
 

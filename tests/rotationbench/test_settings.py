@@ -19,6 +19,7 @@ from rotationbench.settings import (
     check_not_negative,
     check_numbers,
     check_positive,
+    noted_rules,
 )
 
 METHODS = sorted(file.stem for file in (project_root() / "conf" / "method").glob("*.yaml"))
@@ -120,3 +121,31 @@ def test_kind_16_settings_of_a_run_are_finite_and_in_range(override, key):
 
 def test_the_usual_settings_of_a_model_pass():
     assert ModelConfig(name="a", pretrained="b", resolution=512).max_pixels == 2**22
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_rules_that_checks_leave_are_the_ones_they_hold_to(method):
+    config = method_config(method)
+    with noted_rules() as rules:
+        build_method(config)
+    tried = 0
+    for key, rule in rules.items():
+        section, _, name = key.rpartition(".")
+        part = config["lora"] if section == "lora" else config.get("mapping") if section == "method.mapping" else config
+        wrong = ["none of these"] if rule.choices is not None else []
+        if rule.low is not None:
+            wrong += [rule.low if rule.above else rule.low - 1]
+        if rule.high is not None:
+            wrong += [rule.high + 1]
+        for value in wrong:
+            kept, part[name] = part[name], value
+            with pytest.raises(ConfigError, match=name):
+                build_method(config)
+            part[name] = kept
+            tried += 1
+    assert tried >= 1 or not rules
+    # Nothing is noted where nobody asks.
+    build_method(config)
+    with noted_rules() as later:
+        pass
+    assert not later
