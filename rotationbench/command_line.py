@@ -15,6 +15,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from omegaconf import DictConfig
 
 MISUSED = 2
@@ -63,7 +65,7 @@ def _command(arguments: Sequence[str]) -> int:
 def _jobs(arguments: Sequence[str]) -> int:
     """Run the task, or each job of a sweep; returns the worst exit status.
 
-    In a sweep a job that failed does not end the others.
+    In a sweep a job that cannot be composed, or that failed, does not end the others.
     """
     import hydra  # noqa: PLC0415
     from hydra.errors import HydraException  # noqa: PLC0415
@@ -71,27 +73,81 @@ def _jobs(arguments: Sequence[str]) -> int:
 
     from rotationbench.paths import project_root  # noqa: PLC0415
 
+    conf = project_root() / "conf"
     statuses: list[int] = []
     composing = True
 
-    @hydra.main(version_base="1.3", config_path=str(project_root() / "conf"), config_name="config")
+    @hydra.main(version_base="1.3", config_path=str(conf), config_name="config")
     def job(config: DictConfig) -> None:
         nonlocal composing
         composing = False
         statuses.append(run_task(config))
         composing = True
 
+    def run(arguments: Sequence[str]) -> None:
+        sys.argv[1:] = arguments
+        try:
+            for setting in arguments:
+                refuse_null(setting, conf)
+            job()
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            if not composing:
+                raise
+            parts = [] if statuses else jobs_of_sweep(arguments)
+            if len(parts) < 2:
+                print(_one_line(error), file=sys.stderr)
+                statuses.append(MISUSED)
+            # Hydra composes all jobs before it runs any, and one that it cannot compose ends the sweep.
+            for part in parts if len(parts) > 1 else ():
+                run(part)
+
     # Hydra would print what goes wrong in a way of its own, which differs from error to error.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
-        sys.argv[1:] = _arguments_for_hydra(arguments)
-        job()
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        if not composing:
-            raise
+        run(_arguments_for_hydra(arguments))
+    except HydraException as error:
         print(_one_line(error), file=sys.stderr)
         statuses.append(MISUSED)
     return max(statuses, default=0)
+
+
+def refuse_null(setting: str, conf: Path) -> None:
+    """See that a setting that chooses a file of `conf` names one.
+
+    Raises:
+        ValueError: when its value is null; Hydra's own message leaves out which setting it is about.
+
+    >>> from rotationbench.paths import project_root
+    >>> refuse_null("data=null", project_root() / "conf")
+    Traceback (most recent call last):
+    ValueError: data: expected folder, hpatches, photos or rotationbench, got null.
+    """
+    key, _, value = setting.partition("=")
+    if value.strip().lower() == "null" and key and (conf / key).is_dir():
+        *names, last = sorted(file.stem for file in (conf / key).glob("*.yaml"))
+        raise ValueError(f"{key}: expected {', '.join(names)} or {last}, got null.")
+
+
+def jobs_of_sweep(arguments: Sequence[str]) -> list[list[str]]:
+    """The arguments of each job of a sweep, as sweeps of one job each; none when they ask for no sweep.
+
+    >>> jobs_of_sweep(["-m", "method=turn,nothing", "seed=1"])
+    [['-m', 'method=turn', 'seed=1'], ['-m', 'method=nothing', 'seed=1']]
+    """
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: PLC0415
+    from hydra._internal.utils import get_args_parser  # noqa: PLC0415
+    from hydra.core.override_parser.overrides_parser import OverridesParser  # noqa: PLC0415
+    from hydra.errors import HydraException  # noqa: PLC0415
+
+    given = get_args_parser().parse_args(list(arguments))
+    if not given.multirun:
+        return []
+    flags = arguments[: len(arguments) - len(given.overrides)]
+    try:
+        (jobs,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(given.overrides), None)
+    except HydraException:
+        return []
+    return [[*flags, *job] for job in jobs]
 
 
 def run_task(config: DictConfig) -> int:

@@ -19,13 +19,14 @@ from rotationbench.config import BenchmarkConfig, build_core, resolve_path, vali
 from rotationbench.datasets import Dataset, chosen_names, open_dataset
 from rotationbench.datasets.reading import LARGEST_TEXT_BYTES, text_fault
 from rotationbench.diffusion.core import StableDiffusion
-from rotationbench.errors import ConfigError, DatasetError, ResultsError, RotationBenchError
+from rotationbench.errors import ConfigError, DatasetError, LabelError, ResultsError, RotationBenchError
 from rotationbench.files import folder_state
 from rotationbench.foreign.edits import ForeignEdits, ForeignPicture, find_edits
 from rotationbench.foreign.files import open_files
+from rotationbench.labels import label_of
 from rotationbench.names import checked_name, folded
 from rotationbench.pictures import dimensions
-from rotationbench.results import SCHEMA, Edit, ResultStore, changes, fingerprint, write_table
+from rotationbench.results import SCHEMA, Edit, ResultStore, changes, fingerprint, variant_of, write_table
 from rotationbench.results.record import environment, failed_record, sample_record, unknown_cost
 from rotationbench.results.sheet import draw_sheet
 from rotationbench.results.table import summary
@@ -144,9 +145,8 @@ class Importer:
         self.core: StableDiffusion | None = None
         self.filed = 0
         self.failures: list[str] = []
-        self.variant = self.label = checked_name(settings.label, "label", RESERVED_LABELS)
-        if settings.seed != 0:
-            self.label = f"{self.variant}-seed{settings.seed}"
+        self.variant = checked_name(settings.label, "label", RESERVED_LABELS)
+        self.label = checked_name(label_of(self.variant, settings.seed), "label", RESERVED_LABELS)
         self.store = ResultStore(Path(settings.results_dir))
         others = [folder.name for folder in self.store.root.glob("*") if folder.name != self.label]
         if clash := next((name for name in others if folded(name) == folded(self.label)), None):
@@ -157,24 +157,31 @@ class Importer:
         self.store.clean()
 
     def refuse_clashes(self, names: Sequence[str]) -> None:
-        """See that no other edits lie under the label, unless they may be written over.
+        """See that no other edits lie under the label, with any seed, unless they may be written over.
 
         Raises:
-            ConfigError: naming samples and what differs.
+            LabelError: naming samples and what differs.
         """
+        if self.settings.overwrite:
+            return
         clashes = []
-        for name in names:
-            before = self.store.glance(self.label, name)
-            if before is None or not before.done:
-                continue
-            identity = self._identity(before.record["sample"]["digest"], self.edits.read(name))
-            if before.record["fingerprint"] != fingerprint(identity):
-                clashes.append(f"{name} ({'; '.join(changes(before.record['identity'], identity))})")
-        if clashes and not self.settings.overwrite:
+        for edit in self.store.edits_of(self.variant):
+            if edit.label == self.label or variant_of(edit.record) == self.variant:
+                name, picture = edit.sample_name, None
+                if edit.label == self.label and name in names and edit.done:
+                    picture = self.edits.read(name)
+                identity = self._identity(edit.record["sample"]["digest"], picture)
+                kept = identity.keys() - {"seed", *(() if picture else ("edit",))}
+                changed = changes(
+                    *({key: part.get(key) for key in kept} for part in (edit.record["identity"], identity))
+                )
+                if changed:
+                    clashes.append(f"{edit.label}/{name} ({'; '.join(changed)})")
+        if clashes:
             more = f" and {len(clashes) - SHOWN_CLASHES} more" if len(clashes) > SHOWN_CLASHES else ""
-            raise ConfigError(
-                f"label: {self.label!r} holds other edits of {', '.join(clashes[:SHOWN_CLASHES])}{more}; use another "
-                "label, or overwrite=true to replace them."
+            raise LabelError(
+                f"label: expected no other edits under {self.variant!r}, got {', '.join(clashes[:SHOWN_CLASHES])}{more}; "
+                "use another label, or overwrite=true to replace them."
             )
 
     def process(self, name: str) -> None:

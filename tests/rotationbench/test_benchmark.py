@@ -539,7 +539,7 @@ def test_a_signal_during_start_up_is_answered_alike(dataset, tmp_path):
         ("metrics=bogus", "metrics: expected"),
         ("+evaluator.dift={steps: 3}", "evaluator.dift: "),
         ("+evaluator.bogus=1", "evaluator: "),
-        ("method=null", "string"),
+        ("method=null", "method: expected"),
         ("model.unknown=1", "unknown"),
         ("task=nowhere", "nowhere"),
     ],

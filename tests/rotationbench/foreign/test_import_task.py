@@ -19,7 +19,7 @@ from evaluation.evaluate import run as evaluate
 from evaluation.report.build import ReportSettings, write_report
 from rotationbench import benchmark
 from rotationbench.datasets import write_sample
-from rotationbench.errors import ConfigError, DatasetError
+from rotationbench.errors import ConfigError, DatasetError, LabelError
 from rotationbench.foreign.task import run
 from rotationbench.results import ResultStore
 
@@ -173,14 +173,17 @@ def test_other_edits_are_written_over_only_when_told_to(dataset, edits, tmp_path
     base = arguments(dataset, results, "metrics=none")
     assert benchmark.run(compose_config(*base, "method=nothing", "label=theirs", "samples=blob000")) == 0
     before = content(results)
-    with pytest.raises(ConfigError, match=r"label: 'theirs' holds other edits of blob000 \(.*method_class"):
-        imported(dataset, results, edits)
-    assert content(results) == before
+    for more in ([], ["samples=blob001"], ["seed=1"]):
+        with pytest.raises(LabelError, match=r"under 'theirs', got theirs/blob000 \(method_class: methods"):
+            imported(dataset, results, edits, *more)
+        assert content(results) == before
     assert imported(dataset, results, edits, "overwrite=true") == 0
     Image.new("RGB", (64, 64)).save(edits / "blob001.png")
-    with pytest.raises(ConfigError, match=r"holds other edits of blob001 \(edit: "):
+    with pytest.raises(LabelError, match=r"got theirs/blob001 \(edit: "):
         imported(dataset, results, edits)
     assert imported(dataset, results, edits, "overwrite=true") == 0
+    with pytest.raises(LabelError, match="label: expected edits of one setting under 'theirs'"):
+        benchmark.run(compose_config(*base, "method=nothing", "label=theirs"))
 
 
 @pytest.mark.parametrize(
