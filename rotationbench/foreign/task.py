@@ -26,7 +26,7 @@ from rotationbench.foreign.files import open_files
 from rotationbench.labels import label_of
 from rotationbench.names import checked_name, folded
 from rotationbench.pictures import dimensions
-from rotationbench.results import SCHEMA, Edit, ResultStore, changes, fingerprint, variant_of, write_table
+from rotationbench.results import SCHEMA, Edit, ResultStore, fingerprint, variant_of, write_table
 from rotationbench.results.record import environment, failed_record, sample_record, unknown_cost
 from rotationbench.results.sheet import draw_sheet
 from rotationbench.results.table import summary
@@ -167,21 +167,18 @@ class Importer:
         clashes = []
         for edit in self.store.edits_of(self.variant):
             if edit.label == self.label or variant_of(edit.record) == self.variant:
-                name, picture = edit.sample_name, None
-                if edit.label == self.label and name in names and edit.done:
-                    picture = self.edits.read(name)
-                identity = self._identity(edit.record["sample"]["digest"], picture)
-                kept = identity.keys() - {"seed", *(() if picture else ("edit",))}
-                changed = changes(
-                    *({key: part.get(key) for key in kept} for part in (edit.record["identity"], identity))
-                )
-                if changed:
-                    clashes.append(f"{edit.label}/{name} ({'; '.join(changed)})")
+                name, before = edit.sample_name, edit.record["identity"].get("edit")
+                if edit.record["method"] != METHOD:
+                    clashes.append(f"{edit.label}/{name} made by {edit.record['method']}")
+                elif (
+                    edit.label == self.label and edit.done and name in names and before != self.edits.read(name).digest
+                ):
+                    clashes.append(f"another picture as {edit.label}/{name}")
         if clashes:
-            more = f" and {len(clashes) - SHOWN_CLASHES} more" if len(clashes) > SHOWN_CLASHES else ""
+            shown, more = ", ".join(clashes[:SHOWN_CLASHES]), len(clashes) - SHOWN_CLASHES
             raise LabelError(
-                f"label: expected no other edits under {self.variant!r}, got {', '.join(clashes[:SHOWN_CLASHES])}{more}; "
-                "use another label, or overwrite=true to replace them."
+                f"label: expected no other edits under {self.variant!r}, got {shown}"
+                f"{f' and {more} more' if more > 0 else ''}; use another label, or overwrite=true to replace them."
             )
 
     def process(self, name: str) -> None:
