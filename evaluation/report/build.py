@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 SMALLEST_SIDE, LARGEST_SIDE = 32, 1024
 PICTURE_SIDE, PICTURE_SIDE_OF_MANY, MANY_EDITS = 256, 192, 300
 PICTURES_PER_BLOCK = 100
+NEVER = "9999"
+"""In the order of times as text, after all others: the start of an edit whose record cannot be read."""
 
 
 @dataclass
@@ -169,7 +171,7 @@ def variants_in_order(folders: Sequence[ResultsFolder]) -> list[ReportedVariant]
     """The methods by the start of their first edits, folder by folder; a method added later comes behind the others."""
     found = []
     for folder in folders:
-        started = pd.Series([edit.record["started"] for edit in folder.edits]).groupby(
+        started = pd.Series([edit.record.get("started", NEVER) for edit in folder.edits]).groupby(
             folder.table["variant"].to_numpy()
         )
         shown = folder.name if len(folders) > 1 else ""
@@ -236,7 +238,7 @@ def _counts(table: pd.DataFrame, styles: dict[str, Style]) -> list[dict[str, Any
             "name": name,
             "colour": style.colour,
             "edits": int((table["variant"] == name).sum()),
-            "failed": int(((table["variant"] == name) & (table["status"] == "failed")).sum()),
+            "failed": int(((table["variant"] == name) & (table["status"] != "done")).sum()),
             "samples": table.loc[table["variant"] == name, "sample"].nunique(),
             "seeds": table.loc[table["variant"] == name, "seed"].nunique(),
         }

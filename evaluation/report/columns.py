@@ -12,7 +12,7 @@ COSTS = (
     Metric("unet_grad_calls", "with gradient", "lower", "", "cost", digits=0),
     Metric("peak_memory_mb", "peak memory", "lower", "MiB", "cost", digits=0),
     Metric("steps", "drag steps", "lower", "", "cost", digits=0),
-    Metric("converged", "converged", "higher", "", "cost"),
+    Metric("converged", "converged (self-reported)", "higher", "", "cost"),
     Metric("final_distance", "handle distance left", "lower", "px", "cost"),
 )
 """In the order of the tables."""

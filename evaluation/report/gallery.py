@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,16 +18,20 @@ from PIL import Image
 from evaluation.report.collect import ResultsFolder
 from evaluation.report.columns import COLUMNS
 from evaluation.report.styles import Style
-from rotationbench.datasets import open_dataset
+from rotationbench.errors import DatasetError
 from rotationbench.pictures import open_picture
-from rotationbench.results import SAMPLES, Edit
+from rotationbench.results import Edit, ResultStore
 from rotationbench.sample import DragSample
+
+log = logging.getLogger(__name__)
 
 TRAJECTORY_POINTS = 24
 """Places of a handle that are drawn at most; longer ways are thinned out."""
 WEBP_QUALITY = 75
 SHARED = ("config", "versions", "identity")
 """Parts of a record that most edits have in common; each different one is stored once."""
+MARKS = {"unchanged": "equals its source", "unmoved": "no handle moved"}
+"""What a card says of an edit that its record marks so."""
 NOT_SHOWN = ("trajectory", "distance_left", *SHARED)
 
 
@@ -58,28 +63,30 @@ def gallery_data(
     edits = []
     rows = iter(table.to_dict("records"))
     for folder in folders:
-        dataset = open_dataset(folder.root / SAMPLES, "rotationbench", split="any")
+        store = ResultStore(folder.root)
         for edit in folder.edits:
             row, name = next(rows), edit.record["sample"]["name"]
             key = (folder.name, name)
             if key not in samples:
                 samples[key] = len(sample_entries)
-                sample_entries.append(_sample_entry(name, dataset[name] if name in dataset.names else None, keep))
+                sample_entries.append(_sample_entry(name, _kept_sample(store, name), keep))
             edits.append(
                 {
                     "method": list(styles).index(row["variant"]),
                     "sample": samples[key],
                     "folder": folder.name,
                     "path": str(edit.folder.relative_to(folder.root)),
-                    "seed": edit.record["seed"],
-                    "status": edit.record["status"],
-                    "split": edit.record["sample"]["split"],
-                    "category": edit.record["sample"]["category"],
-                    "angle": edit.record["sample"]["angle"],
+                    "seed": edit.record.get("seed", 0),
+                    "status": row["status"],
+                    "error": None if edit.done else _error(edit),
+                    "marks": [text for mark, text in MARKS.items() if edit.record.get(mark)],
+                    "split": edit.record["sample"].get("split"),
+                    "category": edit.record["sample"].get("category"),
+                    "angle": edit.record["sample"].get("angle"),
                     "bin": row["angle_bin"] if isinstance(row["angle_bin"], str) else None,
                     "image": _keep_file(edit.folder / "edited.png", keep) if edit.done else None,
                     "trajectory": _trajectory(edit),
-                    "axis": _fractions(edit.record["axis"], edit.record["sample"]),
+                    "axis": _fractions(edit.record.get("axis"), edit.record["sample"]),
                     "values": [_json_number(row[metric.name]) for metric in measured],
                     "record": {key: value for key, value in edit.record.items() if key not in NOT_SHOWN},
                     "shared": {part: _store(shared, edit.record.get(part)) for part in SHARED},
@@ -107,6 +114,14 @@ def small_picture(picture: Image.Image, side: int) -> str:
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+def _kept_sample(store: ResultStore, name: str) -> DragSample | None:
+    try:
+        return store.sample(name)
+    except DatasetError as error:
+        log.warning("%s: shown without its sample: %s", name, error)
+        return None
+
+
 def _sample_entry(name: str, sample: DragSample | None, keep: Callable[[Image.Image], int]) -> dict[str, Any]:
     if sample is None:
         return {"name": name, "prompt": "", "size": None, "image": None, "target": None, "sources": [], "targets": []}
@@ -122,13 +137,19 @@ def _sample_entry(name: str, sample: DragSample | None, keep: Callable[[Image.Im
     }
 
 
+def _error(edit: Edit) -> str:
+    """Why there is no picture."""
+    failure = edit.record.get("remake") or edit.record.get("error")
+    return edit.damage or (f"{failure.get('type')}: {failure['message']}" if failure else "")
+
+
 def _keep_file(path: Path, keep: Callable[[Image.Image], int]) -> int:
     return keep(open_picture(path))
 
 
 def _trajectory(edit: Edit) -> list[list[list[float]]]:
     """Per handle its places in order of time."""
-    steps = edit.record["trajectory"]
+    steps = edit.record.get("trajectory")
     if not steps:
         return []
     chosen = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), TRAJECTORY_POINTS)).round().astype(int))

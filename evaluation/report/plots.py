@@ -135,7 +135,7 @@ def distance_left_curves(edits: Sequence[tuple[str, Edit]], styles: Styles) -> F
     """
     curves: dict[str, list[np.ndarray]] = {}
     for name, edit in edits:
-        left = edit.record["distance_left"]
+        left = edit.record.get("distance_left")
         if left and left[0] > 0:
             progress = np.linspace(0, 1, len(left)) if len(left) > 1 else np.zeros(1)
             curves.setdefault(name, []).append(
@@ -184,7 +184,7 @@ def cumulative_errors(table: pd.DataFrame, metric: Metric, styles: Styles) -> Fi
 
 def cost_stack(edits: Sequence[tuple[str, Edit]], styles: Styles) -> Figure | None:
     """Mean seconds per edit of each phase, stacked, a bar for each method."""
-    rows = [{"variant": name, **edit.record["phases"]} for name, edit in edits if edit.record["phases"]]
+    rows = [{"variant": name, **edit.record["phases"]} for name, edit in edits if edit.record.get("phases")]
     if not rows:
         return None
     means = pd.DataFrame(rows).groupby("variant").mean().fillna(0.0)

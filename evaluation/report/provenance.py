@@ -51,7 +51,7 @@ def differing_settings(folders: Sequence[ResultsFolder]) -> list[Difference]:
         values: dict[str, dict[str, set[str]]] = {}
         for folder in folders:
             for edit in folder.edits:
-                if variant_of(edit.record) == method:
+                if edit.damage is None and variant_of(edit.record) == method:
                     for key, value in provenance(edit).items():
                         values.setdefault(key, {}).setdefault(folder.name, set()).add(value)
         folders_of_method = [folder.name for folder in folders if (folder.table["variant"] == method).any()]
@@ -104,8 +104,16 @@ def notices(folders: Sequence[ResultsFolder], table: pd.DataFrame) -> list[str]:
         table: the rows that the means are made from; see `evaluation.report.collect.edits_frame`.
     """
     found = []
-    failed = table[table["status"] == "failed"].groupby("variant").size()
-    found += [f"{name}: {count} of {(table['variant'] == name).sum()} edits failed." for name, count in failed.items()]
+    counts = table.groupby("variant").size()
+    for wrong, what in (
+        (table["status"] == "failed", "failed"),
+        (table["status"] == "damaged", "cannot be read and count as not made"),
+        (_marked(table, "unchanged"), "equal their source picture"),
+        (_marked(table, "unmoved"), "were made without moving a handle"),
+    ):
+        found += [
+            f"{name}: {n} of {counts[name]} edits {what}." for name, n in table[wrong].groupby("variant").size().items()
+        ]
     sets = {name: frozenset(part["sample"]) for name, part in table.groupby("variant")}
     if len(set(sets.values())) > 1:
         counts = ", ".join(f"{name} {len(names)}" for name, names in sets.items())
@@ -125,6 +133,10 @@ def notices(folders: Sequence[ResultsFolder], table: pd.DataFrame) -> list[str]:
         )
         found.append(f"{name} was measured in different ways and is left out of comparisons: {listing}.")
     return found
+
+
+def _marked(table: pd.DataFrame, mark: str) -> pd.Series:
+    return (table["status"] == "done") & table[mark].fillna(False).astype(bool)
 
 
 def _flatten(prefix: str, value: Any, flat: dict[str, str]) -> None:

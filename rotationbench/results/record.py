@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import math
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -22,30 +21,8 @@ from rotationbench.points import GridPoints, ImagePoints
 from rotationbench.sample import DragSample
 
 SCHEMA = 2
-READABLE_SCHEMAS = (1, 2)
 PACKAGES = ("torch", "torchvision", "diffusers", "transformers", "peft", "numpy", "opencv-python", "rotationbench")
 
-NUMBER = (int, float)
-REQUIRED: dict[str, tuple[type, ...]] = {
-    "status": (str,),
-    "method": (str,),
-    "label": (str,),
-    "seed": (int,),
-    "sample": (dict,),
-    "identity": (dict,),
-    "fingerprint": (str,),
-    "files": (dict,),
-}
-UNKNOWN = type(None)
-REQUIRED_WHEN_DONE: dict[str, tuple[type, ...]] = {
-    "seconds": (*NUMBER, UNKNOWN),
-    "phases": (dict,),
-    "unet_calls": (int, UNKNOWN),
-    "unet_images": (int, UNKNOWN),
-    "steps": (int, UNKNOWN),
-    "final_distances": (list,),
-    "distance_left": (list,),
-}
 SETTING_OF = {
     "method_class": "method._target_",
     "resolution": "model.resolution",
@@ -55,7 +32,6 @@ SETTING_OF = {
 """The settings behind parts of an edit's identity that have other names."""
 WEIGHTS = ("pretrained", "vae", "single_file_config")
 """Settings of the model that say which weights are read."""
-STATUSES = ("done", "failed")
 MEASURED = (
     "seconds",
     "phases",
@@ -71,43 +47,9 @@ MEASURED = (
     "trajectory",
     "axis",
     "unchanged",
+    "unmoved",
 )
 """What a record says about an edit that was made; nothing of it is known of a failed one."""
-
-
-def check_record(record: Any) -> str | None:
-    """What keeps the content of a `record.json` from being used, as a sentence; None when nothing does."""
-    if not isinstance(record, dict):
-        return f"expected a record, got {_kind(record)}."
-    schema = record.get("schema")
-    if schema not in READABLE_SCHEMAS:
-        return f"expected a record of schema {' or '.join(map(str, READABLE_SCHEMAS))}, got {schema!r}."
-    required = REQUIRED | (REQUIRED_WHEN_DONE if record.get("status") == "done" else {})
-    for key, kinds in required.items():
-        if key not in record:
-            return f"expected the key {key!r}, got none."
-        if not isinstance(record[key], kinds) or isinstance(record[key], bool):
-            wanted = " or ".join("nothing" if kind is UNKNOWN else kind.__name__ for kind in kinds)
-            return f"{key}: expected {wanted}, got {_kind(record[key])}."
-    if record["status"] not in STATUSES:
-        return f"status: expected {' or '.join(STATUSES)}, got {record['status']!r}."
-    if not isinstance(record["sample"].get("name"), str):
-        return f"sample.name: expected str, got {_kind(record['sample'].get('name'))}."
-    if not all(isinstance(value, str) and name == name.strip("./") for name, value in record["files"].items()):
-        return "files: expected hashes of files beside the record, got something else."
-    if record["status"] == "done":
-        for key in ("final_distances", "distance_left"):
-            if not all(isinstance(value, NUMBER) and math.isfinite(value) for value in record[key]):
-                return f"{key}: expected finite numbers, got something else."
-        if not all(isinstance(value, NUMBER) for value in record["phases"].values()):
-            return "phases: expected seconds, got something else."
-    elif not isinstance(record.get("error"), dict) or not isinstance(record["error"].get("message"), str):
-        return "error: expected type, message and traceback, got something else."
-    return None
-
-
-def _kind(value: object) -> str:
-    return "nothing" if value is None else f"a {type(value).__name__}"
 
 
 def fingerprint(identity: dict[str, Any]) -> str:
@@ -204,6 +146,7 @@ def result_record(
     """What a record says about an edit that was made; points and distances in pixels of the sample's picture.
 
     Distances leave pivot pairs out, also those of methods that drag them like others: so they compare between methods.
+    `unchanged` marks an edit that equals its source, `unmoved` one whose handles were never anywhere else.
 
     Args:
         result: what the method returned.
@@ -219,6 +162,7 @@ def result_record(
     def distances(handles: GridPoints) -> np.ndarray:
         return np.linalg.norm(in_picture(handles).xy - in_picture(result.targets).xy, axis=1)[moving]
 
+    places = np.stack([in_picture(points).xy[moving] for points in result.trajectory])
     return {
         "status": "done",
         "error": None,
@@ -229,6 +173,7 @@ def result_record(
         "trajectory": [in_picture(points).xy.tolist() for points in result.trajectory],
         "axis": None if result.axis is None else in_picture(result.axis).xy.tolist(),
         "unchanged": bool(np.array_equal(edited, sample.image)),
+        "unmoved": bool((places == places[0]).all()),
     }
 
 

@@ -26,9 +26,9 @@ from rotationbench.files import (
     write_image,
     write_json,
 )
+from rotationbench.results.checking import check_record
 from rotationbench.results.locks import edit_lock
 from rotationbench.results.metrics_file import MetricsFile
-from rotationbench.results.record import check_record
 from rotationbench.sample import DragSample
 
 RECORD_FILE = "record.json"

@@ -48,7 +48,7 @@ def edits_table(edits: Iterable[Edit]) -> pd.DataFrame:
     if not rows:
         return pd.DataFrame()
     table = pd.DataFrame(rows)
-    for name in ("converged", "unchanged"):
+    for name in ("converged", "unchanged", "unmoved"):
         table[name] = table[name].astype("boolean")
     for name in measured:
         table[name] = pd.to_numeric(table[name]).astype("Float64").astype("float64")
@@ -81,6 +81,7 @@ def _row(edit: Edit) -> dict[str, Any]:
         "steps": record.get("steps"),
         "converged": record.get("converged"),
         "unchanged": record.get("unchanged"),
+        "unmoved": record.get("unmoved"),
         "final_distance": float(np.mean(distances)) if distances else None,
         "sample_digest": sample.get("digest"),
         "fingerprint": record.get("fingerprint"),

@@ -470,6 +470,7 @@ def test_a_method_without_a_model_loads_none_and_works_at_the_samples_size(datas
     # From (76, 70) to (64, 86) about (64, 70): 20 px, of which turning leaves the difference of 12 px and 16 px radius.
     assert record["final_distances"] == [pytest.approx(LEFT[method], abs=1e-6)]
     assert record["converged"] is (False if method == "nothing" else None)
+    assert (record["unchanged"], record["unmoved"]) == (method == "nothing", method == "nothing")
     with Image.open(edit.folder / "edited.png") as edited, Image.open(image_file) as source:
         assert np.array_equal(edited, source.convert("RGB")) == (method == "nothing")
     assert np.isinf(edit.metrics["psnr"]) == (method == "nothing")

@@ -68,7 +68,7 @@
     const metric = data.metrics.find((item) => item.name === name);
     const descending = (metric.better === "lower") === (end === "worst");
     const rank = (edit) => {
-      if (edit.status === "failed") return end === "worst" ? 0 : 3;
+      if (edit.image === null) return end === "worst" ? 0 : 3;
       return number(edit.values[column.get(name)]) === null ? 2 : 1;
     };
     return edits.sort((a, b) => {
@@ -169,12 +169,12 @@
       element("h4", {}, sample.name + angle),
       element("div", { class: "note" }, method.name + seed + (edit.split ? ` · ${edit.split}` : "")),
     );
+    if (edit.marks.length > 0) node.append(element("div", { class: "mark" }, edit.marks.join(" · ")));
     const [width, height] = sample.size || [1, 1];
     const picture = element("div", { class: "picture", style: `aspect-ratio:${width}/${height}` });
     node.append(picture);
-    if (edit.status === "failed") {
-      const error = edit.record.error || {};
-      picture.append(element("div", { class: "failed" }, `${error.type || "failed"}: ${error.message || ""}`));
+    if (edit.image === null) {
+      picture.append(element("div", { class: "failed" }, edit.error));
     } else {
       const compare = wanted().before === "target" && sample.target !== null ? "target" : "image";
       picture.append(image(edit.image, `${sample.name} edited by ${method.name}`));
