@@ -7,11 +7,14 @@ INSTALLED := $(VENV)/.installed
 # Tests whose outcome hangs on how a CPU rounds, run again below as other CPUs would compute them.
 NUMERICAL := tests/methods tests/test_precision.py tests/test_oracles.py
 
-.PHONY: demo test test-numerics test-slow lint format install clean
+.PHONY: demo studio test test-numerics test-slow lint format install clean
 
 demo: install
 	$(BIN)/python run.py -m method=nothing,turn,dragdiffusion,rotationdrag data.subset=demo results_dir=results/demo
 	$(BIN)/python run.py task=demo results_dir=results/demo
+
+studio: install
+	$(BIN)/python run.py task=studio
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2

@@ -16,11 +16,12 @@ from PIL import Image
 
 from rotationbench.config import project_root
 
-PACKAGES = ("rotationbench", "methods", "evaluation")
+PACKAGES = ("rotationbench", "methods", "evaluation", "studio")
 FORBIDDEN = {
-    "rotationbench": ("methods", "evaluation", "tools", "benchmarks"),
-    "methods": ("evaluation", "tools", "benchmarks"),
-    "evaluation": ("methods", "tools", "benchmarks"),
+    "rotationbench": ("methods", "evaluation", "studio", "tools", "benchmarks"),
+    "methods": ("evaluation", "studio", "tools", "benchmarks"),
+    "evaluation": ("methods", "studio", "tools", "benchmarks"),
+    "studio": ("methods", "tools", "benchmarks"),
     "evaluation.metrics": ("evaluation.suite", "evaluation.evaluate", "evaluation.report", "evaluation.table1"),
     "evaluation.suite": ("evaluation.evaluate", "evaluation.report", "evaluation.table1"),
     "evaluation.report": ("evaluation.suite", "evaluation.evaluate", "evaluation.table1"),

@@ -1,0 +1,1 @@
+"""The studio: a page in the browser to annotate drags, and to watch methods make the edits."""
