@@ -41,7 +41,7 @@ from rotationbench.sample import DragSample
 log = logging.getLogger(__name__)
 
 SHOWN_METRICS = ("mean_distance", "image_fidelity", "st_lpips", "background_psnr")
-RESERVED_LABELS = (SAMPLES, "report", "table1", "edits.csv", "edits.parquet")
+RESERVED_LABELS = (SAMPLES, "report", "table1", "study", "edits.csv", "edits.parquet")
 """What else lies in a results folder beside the labels' folders."""
 
 
