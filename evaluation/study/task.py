@@ -1,0 +1,46 @@
+"""`task=study`: make a user study out of a results folder, or go on with the one that is there, and serve it."""
+
+from __future__ import annotations
+
+import logging
+
+from omegaconf import DictConfig
+
+from evaluation.study.database import Database
+from evaluation.study.participation import Participation
+from evaluation.study.server import listening_socket, make_app, serve
+from evaluation.study.settings import StudyConfig, database_url
+from evaluation.study.setup import open_study
+from evaluation.study.texts import read_texts
+from rotationbench.config import validated
+
+log = logging.getLogger(__name__)
+
+
+def run(config: DictConfig) -> int:
+    """Serve the study of `results_dir` until the process is told to end.
+
+    Args:
+        config: the composed configuration; see `StudyConfig`.
+
+    Returns:
+        The exit status, 0.
+
+    Raises:
+        RotationBenchError: when a setting, an edit or the database cannot be used.
+    """
+    settings = validated(StudyConfig, config)
+    study = settings.study
+    texts = read_texts(study.translations, study.text)
+    database = Database(database_url(study.database, settings.results_dir))
+    made = open_study(database, settings)
+    log.info("%s the study in %s.", "Made" if made else "Going on with", database.name)
+    participation = Participation(database, 3600 * study.idle_hours)
+    listening = listening_socket(study.host, study.port)
+    host, port = listening.getsockname()[:2]
+    address = study.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    app = make_app(participation, study, texts)
+    log.info("Participants: %s", address)
+    serve(app, listening)
+    database.close()
+    return 0
