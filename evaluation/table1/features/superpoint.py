@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,15 +13,13 @@ import torch
 from huggingface_hub import get_hf_file_metadata, hf_hub_url
 from transformers import SuperPointConfig, SuperPointForKeypointDetection
 
-from evaluation.table1.estimation import Estimator
 from evaluation.table1.features.base import LocalFeatures, Runtime
-from evaluation.table1.features.selection import LARGEST_RADIUS, MOST_KEYPOINTS, select
+from evaluation.table1.features.selection import Selection, select
 from evaluation.table1.features.weights import read_state_dict
 from rotationbench.config import resolve_path
 from rotationbench.diffusion.devices import resolve_device
 from rotationbench.diffusion.loading import hash_weights
 from rotationbench.errors import MissingWeightsError
-from rotationbench.settings import check_between
 
 HUB_ID = "magic-leap-community/superpoint"
 
@@ -42,18 +40,13 @@ STATE_DICT_ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 
 
 @dataclass
-class SuperPoint:
+class SuperPoint(Selection):
     """Settings of SuperPoint.
 
     Args:
         pretrained: hub id, folder in the hub's layout, or a state dict in the layer names of the original release.
-        max_keypoints: keypoints with the highest score that are kept; 0 keeps all.
-        keypoint_threshold: score below which keypoints are dropped.
-        nms_radius: radius of the non-maximum suppression, in pixels.
-        estimator: how the homography is estimated.
 
-    Raises:
-        ConfigError: when a value lies outside its range.
+    The others are those of `Selection`.
     """
 
     version: ClassVar[int] = 2
@@ -61,15 +54,6 @@ class SuperPoint:
     metric: ClassVar[str] = "l2"
 
     pretrained: str = HUB_ID
-    max_keypoints: int = 1000
-    keypoint_threshold: float = 0.005
-    nms_radius: int = 4
-    estimator: Estimator = field(default_factory=Estimator)
-
-    def __post_init__(self) -> None:
-        check_between(self, 0, MOST_KEYPOINTS, "max_keypoints", section="")
-        check_between(self, 0, 1, "keypoint_threshold", section="")
-        check_between(self, 0, LARGEST_RADIUS, "nms_radius", section="")
 
     def load(self, runtime: Runtime) -> SuperPointExtractor:
         """The extractor, on the runtime's device."""

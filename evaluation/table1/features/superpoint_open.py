@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,15 +19,13 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from evaluation.table1.estimation import Estimator
 from evaluation.table1.features.base import LocalFeatures, Runtime
-from evaluation.table1.features.selection import LARGEST_RADIUS, MOST_KEYPOINTS, select
+from evaluation.table1.features.selection import Selection, select
 from evaluation.table1.features.weights import read_state_dict
 from rotationbench.config import resolve_path
 from rotationbench.diffusion.devices import resolve_device
 from rotationbench.errors import MissingWeightsError
 from rotationbench.files import sha256_of_file
-from rotationbench.settings import check_between
 
 URL = "https://github.com/rpautrat/SuperPoint/raw/master/weights/superpoint_v6_from_tf.pth"
 DEFAULT_WEIGHTS = ".rotationbench-cache/superpoint_open/superpoint_v6_from_tf.pth"
@@ -42,18 +40,13 @@ SUPPRESSION_ROUNDS = 2
 
 
 @dataclass
-class SuperPointOpen:
+class SuperPointOpen(Selection):
     """Settings of SuperPoint with open weights.
 
     Args:
         weights: the published state dict, as `.pth` or `.safetensors`.
-        max_keypoints: keypoints with the highest score that are kept; 0 keeps all.
-        keypoint_threshold: score below which keypoints are dropped.
-        nms_radius: radius of the non-maximum suppression, in pixels.
-        estimator: how the homography is estimated.
 
-    Raises:
-        ConfigError: when a value lies outside its range.
+    The others are those of `Selection`.
     """
 
     version: ClassVar[int] = 1
@@ -61,15 +54,6 @@ class SuperPointOpen:
     metric: ClassVar[str] = "l2"
 
     weights: str = DEFAULT_WEIGHTS
-    max_keypoints: int = 1000
-    keypoint_threshold: float = 0.005
-    nms_radius: int = 4
-    estimator: Estimator = field(default_factory=Estimator)
-
-    def __post_init__(self) -> None:
-        check_between(self, 0, MOST_KEYPOINTS, "max_keypoints", section="")
-        check_between(self, 0, 1, "keypoint_threshold", section="")
-        check_between(self, 0, LARGEST_RADIUS, "nms_radius", section="")
 
     def load(self, runtime: Runtime) -> SuperPointOpenExtractor:
         """The extractor, on the runtime's device.

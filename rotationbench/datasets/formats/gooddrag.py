@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Any
 
-from rotationbench.datasets.folders import Folder, read_main_picture, the_file
-from rotationbench.datasets.formats.base import Entry, Format, optional_mask
-from rotationbench.datasets.formats.vfd_bench import VFDBench
-from rotationbench.datasets.reading import MISSING, Problems, check_pairs, points_of, read_json, split_pairs
-from rotationbench.sample import DragSample, SampleMeta
-
-CONFIG = "points.json"
+from rotationbench.datasets.formats.base import Entry
+from rotationbench.datasets.formats.one_config import OneConfig
+from rotationbench.datasets.reading import MISSING, Pairs, Problems, points_of, split_pairs
 
 
-class GoodDrag(Format):
+class GoodDrag(OneConfig):
     """`original.png` or `.jpg`, `mask.png` (above 0: may change) and `points.json` with alternating `points`.
 
     The format has no prompts. Categories are the folders' names without their number.
@@ -21,31 +19,16 @@ class GoodDrag(Format):
     """
 
     name = "gooddrag"
-    signature = f"folders with {CONFIG} and original.png or original.jpg"
+    config = "points.json"
+    signature = f"folders with {config} and original.png or original.jpg"
     picture = "original"
+    mask_above = 0
 
-    def marks(self, folder: Folder) -> bool:
-        """A `points.json` that is not VFD-Bench's."""
-        return folder.holds(CONFIG) and not VFDBench().marks(folder)
+    def drags(self, config: dict[str, Any], path: Path, problems: Problems) -> tuple[Pairs | None, str]:
+        """See `OneConfig.drags`; the prompt is empty."""
+        points = points_of(config.get("points", MISSING), "points", path, problems)
+        return split_pairs(points, "points", path, problems), ""
 
-    def accepts(self, folder: Folder) -> bool:
-        """Any `points.json`."""
-        return folder.holds(CONFIG)
-
-    def read(self, entry: Entry, problems: Problems) -> DragSample | None:
-        """The sample; without a `mask.png` its mask is None."""
-        before = len(problems)
-        image = read_main_picture(entry.path, self.picture, problems)
-        size = None if image is None else image.shape[:2]
-        path = the_file(entry.path, CONFIG, problems)
-        config = read_json(path, problems)
-        pairs = None
-        if config is not None:
-            points = points_of(config.get("points", MISSING), "points", path, problems)
-            pairs = split_pairs(points, "points", path, problems)
-            check_pairs(pairs, size, path, problems)
-        mask = optional_mask(entry.path, "mask", size, problems, above=0)
-        if len(problems) > before or image is None or pairs is None:
-            return None
-        category = re.sub(r"_\d+$", "", entry.name)
-        return DragSample(entry.name, image, "", *pairs, mask=mask, meta=SampleMeta(category=category))
+    def category(self, entry: Entry) -> str:
+        """The folder's name without its number."""
+        return re.sub(r"_\d+$", "", entry.name)
