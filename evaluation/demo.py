@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from rotationbench.datasets import open_dataset
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.errors import DatasetError
 from rotationbench.files import whole_file
+from rotationbench.markdown import plain, row
 from rotationbench.results import SAMPLES, TABLE_FILE
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def run(config: DictConfig) -> int:
         RotationBenchError: when a setting or the results folder cannot be used.
     """
     settings = validated(ReportConfig, config)
-    root = Path(settings.results_dir)
+    root = Path(settings.results_dir).expanduser()
     if not (root / TABLE_FILE).is_file():
         raise DatasetError([f"{root / TABLE_FILE}: expected the table of a benchmark run, found none."])
     suite: MetricSuite = instantiate(settings.evaluator, metrics=settings.metrics, device=settings.device)
@@ -107,15 +107,11 @@ def _table(part: pd.DataFrame) -> str:
     means["turn"] = groups["turn"].median()
     order = sorted(means.index, key=lambda label: (label != EXACT, -means.loc[label, "turn"]))
     lines = [["", *(COLUMNS[name][0] for name in columns)], ["---"] * (len(columns) + 1)]
-    lines += [[label, *(_cell(means.loc[label, name], COLUMNS[name][1]) for name in columns)] for label in order]
-    return "\n".join(_line(line) for line in lines)
+    lines += [[plain(label), *(_cell(means.loc[label, name], COLUMNS[name][1]) for name in columns)] for label in order]
+    return "\n".join(row(line) for line in lines)
 
 
 def _cell(value: float, digits: int) -> str:
     if np.isnan(value):
         return "–"
     return "identical" if np.isinf(value) else f"{value:.{digits}f}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

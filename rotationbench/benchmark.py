@@ -112,9 +112,8 @@ def run(config: DictConfig) -> int:
         write_table(benchmark.store)
         raise
     table = write_table(benchmark.store)
-    if benchmark.made or not list(benchmark.store.root.glob("contact_sheet*")):
-        for sheet in draw_sheet(benchmark.store, table, names, rows=settings.sheet_rows, pages=settings.sheet_pages):
-            log.info("Contact sheet: %s", sheet)
+    for sheet in draw_sheet(benchmark.store, table, rows=settings.sheet_rows, pages=settings.sheet_pages):
+        log.info("Contact sheet: %s", sheet)
     print(summary(table, SHOWN_METRICS))
     log.info("Table: %s", benchmark.store.root / "edits.csv")
     return 1 if benchmark.failures else 0

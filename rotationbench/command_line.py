@@ -163,6 +163,7 @@ def run_task(config: DictConfig) -> int:
     from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
 
     from rotationbench.errors import RotationBenchError  # noqa: PLC0415
+    from rotationbench.files import FULL  # noqa: PLC0415
 
     log = logging.getLogger("rotationbench")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -177,6 +178,10 @@ def run_task(config: DictConfig) -> int:
             return task(config)
     except RotationBenchError as error:
         log.error("%s", error)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        log.error("%s: the disk is full (%s); what was finished is kept.", error.filename, error.strerror)
     except InstantiationException as error:
         # Hydra wraps what goes wrong while it builds an object; the reason is what a user can act on.
         reason = error.__cause__ or error

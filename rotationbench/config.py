@@ -13,8 +13,9 @@ from hydra.utils import get_class
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rotationbench.diffusion.limits import MAX_PIXELS, check_model_limits
+from rotationbench.diffusion.limits import LORA_FOLDER, MAX_PIXELS, check_model_limits
 from rotationbench.errors import ConfigError
+from rotationbench.files import abandoned, remove
 from rotationbench.method import DragMethod
 from rotationbench.paths import project_root
 from rotationbench.settings import check_numbers
@@ -210,6 +211,8 @@ def _cache_folder(cache_dir: str | Path) -> Path:
     folder = Path(cache_dir).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for leftover in abandoned(folder / LORA_FOLDER):
+            remove(leftover)
         reason = None if os.access(folder, os.W_OK) else "one that is read-only"
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -22,6 +23,8 @@ try:
 except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system answers when a disk is full."""
 TEMPORARY = ".tmp-"
 LEFTOVER_SECONDS = 3600
 

@@ -36,6 +36,8 @@ from evaluation.report.tables import (
 from rotationbench.config import BenchmarkConfig, validated
 from rotationbench.errors import ConfigError
 from rotationbench.files import whole_file
+from rotationbench.markdown import plain
+from rotationbench.results.table import harmless
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +112,7 @@ def write_report(roots: Sequence[Path], settings: ReportSettings) -> Path:
         DatasetError: when folders hold edits of different samples under the same name.
     """
     folders = read_folders(roots)
-    output = Path(settings.output) if settings.output is not None else roots[0] / "report"
+    output = folders[0].root / "report" if settings.output is None else Path(settings.output).expanduser()
     table = combined_table(folders)
     styles = method_styles(variants_in_order(folders))
     variants, incomparable = list(styles), incomparable_metrics(folders)
@@ -215,14 +217,16 @@ def _write_tables(
     ]
     for name, frame in (("summary", summary), ("comparisons", pd.DataFrame(flat))):
         with whole_file(output / f"{name}.csv") as temporary:
-            frame.to_csv(temporary, index=False)
-    parts = [*(f"> {warning}\n" for warning in warnings), *(to_markdown(table) for table in tables)]
+            harmless(frame).to_csv(temporary, index=False)
+    parts = [*(f"> {plain(warning)}\n" for warning in warnings), *(to_markdown(table) for table in tables)]
     if differing:
         parts.append(
             "### Differences in settings, versions and weights\n\n"
             + "\n".join(
-                f"- {item.method}, `{item.key}`: "
-                + "; ".join(f"{name}: {value}" for name, value in item.values.items())
+                plain(
+                    f"- {item.method}, {item.key}: "
+                    + "; ".join(f"{name}: {value}" for name, value in item.values.items())
+                )
                 for item in differing
             )
             + "\n"

@@ -91,7 +91,7 @@ def read_folders(roots: Iterable[Path]) -> list[ResultsFolder]:
         ConfigError: when one of them does not exist or holds no edits.
         DatasetError: when edits of one sample name, in one folder or across folders, were made from different samples.
     """
-    roots = list(roots)
+    roots = [root.expanduser() for root in roots]
     folders = []
     for root, name in zip(roots, folder_names(roots), strict=True):
         edits = list(ResultStore(root).edits())

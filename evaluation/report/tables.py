@@ -14,6 +14,8 @@ from evaluation.metrics.base import Metric
 from evaluation.report.collect import ANGLE_BINS
 from evaluation.report.columns import BY_NAME, COLUMNS
 from evaluation.report.statistics import Comparison, estimate, means_by_sample, pooled_estimate
+from rotationbench.markdown import plain
+from rotationbench.markdown import row as markdown_row
 
 GROUPINGS = {"split": "split", "angle": "angle_bin", "category": "category"}
 """What means are taken apart by, and the column that says so."""
@@ -176,9 +178,10 @@ def win_rate_table(metric: Metric, matrix: pd.DataFrame) -> Table:
 def to_markdown(table: Table) -> str:
     """GitHub's Markdown: the best in bold, the second best underlined."""
     marks = {0: "{}", 1: "**{}**", 2: "<u>{}</u>"}
-    lines = [f"### {table.title}", "", _markdown_row(table.header), _markdown_row(["---"] * len(table.header))]
-    lines += [_markdown_row([marks[cell.rank].format(cell.text) for cell in row]) for row in table.rows]
-    lines += ["", *(f"{note}  " for note in table.notes)]
+    lines = [f"### {plain(table.title)}", "", markdown_row(map(plain, table.header))]
+    lines += [markdown_row(["---"] * len(table.header))]
+    lines += [markdown_row(marks[cell.rank].format(plain(cell.text)) for cell in row) for row in table.rows]
+    lines += ["", *(f"{plain(note)}  " for note in table.notes)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -329,10 +332,6 @@ def _probability(p: float) -> str:
 def _group_order(group: str) -> tuple[int, str]:
     """Angle bins by their lower edge, everything else by name."""
     return (ANGLE_BINS.index(group), "") if group in ANGLE_BINS else (0, group)
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
 LATEX = {

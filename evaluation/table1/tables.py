@@ -12,6 +12,9 @@ from statsmodels.stats.proportion import proportion_confint
 from evaluation.table1.paper import PRINTED
 from evaluation.table1.warps import KINDS
 from rotationbench.files import whole_file
+from rotationbench.markdown import plain
+from rotationbench.markdown import row as markdown_row
+from rotationbench.results.table import harmless
 
 TABLE_THRESHOLD = 3.0
 """Corner error in pixels up to which a pair of Table I is correct."""
@@ -92,9 +95,9 @@ def write_tables(
         The Markdown text.
     """
     with whole_file(folder / "table1.csv") as temporary:
-        table1(accuracy, features).to_csv(temporary, index=False, float_format="%.3f")
+        harmless(table1(accuracy, features)).to_csv(temporary, index=False, float_format="%.3f")
     with whole_file(folder / "accuracy.csv") as temporary:
-        accuracy.to_csv(temporary, index=False, float_format="%.3f")
+        harmless(accuracy).to_csv(temporary, index=False, float_format="%.3f")
     text = _markdown(accuracy, features, pictures, missing, notes)
     with whole_file(folder / "table1.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -133,7 +136,7 @@ def _markdown(
 ) -> str:
     lines = ["# Table I: homography accuracy by type of transformation", ""]
     lines += ["Percent of pairs whose mean corner error is within the threshold, with 95 % Wilson intervals."]
-    lines += [f"Pictures: {pictures}.", ""]
+    lines += [f"Pictures: {plain(pictures)}.", ""]
     for threshold in sorted(accuracy["threshold"].unique(), key=lambda value: (value != TABLE_THRESHOLD, value)):
         lines += [
             f"## Corner error up to {threshold:g} px",
@@ -141,18 +144,19 @@ def _markdown(
             *_markdown_table(_readable(accuracy, features, threshold)),
             "",
         ]
-    lines += [f"- {feature} could not run: {reason}" for feature, reason in missing.items()]
-    lines += [f"- {feature}: {note}." for feature, note in notes.items() if note]
+    lines += [f"- {plain(f'{feature} could not run: {reason}')}" for feature, reason in missing.items()]
+    lines += [f"- {plain(f'{feature}: {note}.')}" for feature, note in notes.items() if note]
     failures = accuracy[accuracy["threshold"] == TABLE_THRESHOLD].groupby("feature", sort=False)["no_homography"].sum()
     lines += [
-        f"- {feature}: {count} pairs without a homography, counted as wrong." for feature, count in failures.items()
+        f"- {plain(str(feature))}: {count} pairs without a homography, counted as wrong."
+        for feature, count in failures.items()
     ]
     return "\n".join(lines) + "\n"
 
 
 def _markdown_table(table: pd.DataFrame) -> list[str]:
     rows = [table.columns, ["---"] + ["---:"] * (len(table.columns) - 1), *table.itertuples(index=False)]
-    return ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    return [markdown_row(plain(str(cell)) for cell in row) for row in rows]
 
 
 def _latex(accuracy: pd.DataFrame, features: Sequence[str], pictures: str, missing: Mapping[str, str]) -> str:

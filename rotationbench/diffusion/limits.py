@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from rotationbench.errors import ConfigError
 
+LORA_FOLDER = "lora"
+"""Where trained LoRAs lie below the folder of caches."""
 MAX_PIXELS = 2**22
 """Default of the largest working area, 2048²: beyond it, a single step takes minutes and tens of gigabytes."""
 MAX_PROMPT_BYTES = 2**16

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.cost import PhaseCost
 from rotationbench.diffusion.ddim import draw_noise
+from rotationbench.diffusion.limits import LORA_FOLDER
 from rotationbench.diffusion.loading import hash_tensors
 from rotationbench.files import whole_file
 from rotationbench.settings import check_between, check_choice, check_not_negative, check_positive
@@ -149,7 +150,7 @@ def _trained(
     """Give the attached LoRA its trained weights, from the cache where it has them; returns what training cost."""
     if core.cache_dir is None:
         return _train(core, image, prompt, settings, seed)
-    file = core.cache_dir / "lora" / f"{key}.safetensors"
+    file = core.cache_dir / LORA_FOLDER / f"{key}.safetensors"
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_suffix(".lock")):
         cost = _read(core, file)

@@ -104,8 +104,7 @@ def run(config: DictConfig) -> int:
             write_table(importer.store)
             raise
     table = write_table(importer.store)
-    if importer.filed:
-        draw_sheet(importer.store, table, names, rows=settings.sheet_rows, pages=settings.sheet_pages)
+    draw_sheet(importer.store, table, rows=settings.sheet_rows, pages=settings.sheet_pages)
     print(summary(table, SHOWN_METRICS))
     log.info("%d of %d edits are new. Table: %s", importer.filed, len(given), importer.store.root / "edits.csv")
     return 1 if importer.failures else 0

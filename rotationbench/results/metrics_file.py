@@ -13,6 +13,7 @@ from typing import Any
 
 from rotationbench.files import write_json
 from rotationbench.results.locks import edit_lock
+from rotationbench.results.storage import storage_errors
 
 SCHEMA = 1
 METRICS_FILE = "metrics.json"
@@ -92,10 +93,13 @@ class MetricsFile:
         Args:
             values: by metric.
             measured_by: how each of them was measured.
+
+        Raises:
+            ResultsError: when the disk is full or cannot be written to.
         """
         if self.edited is None or self.sample is None:
             raise ValueError(f"Expected metrics of a known picture and sample in {self.folder}, got neither.")
-        with edit_lock(self.folder):
+        with storage_errors(self.folder.parent.parent), edit_lock(self.folder):
             current = MetricsFile.about(self.folder, self.edited, self.sample)
             self.values = current.values | dict(values)
             self.measured_by = current.measured_by | {name: measured_by[name] for name in values}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from rotationbench.drawing import contact_sheet, draw_sample
 from rotationbench.errors import DatasetError
-from rotationbench.files import write_image
+from rotationbench.files import whole_file
 from rotationbench.pictures import PictureError, read_rgb
-from rotationbench.results.store import EDITED_FILE, ResultStore
+from rotationbench.results.store import EDITED_FILE, Edit, ResultStore
 from rotationbench.sample import resize_image
 
 SHEET = "contact_sheet"
@@ -26,34 +29,40 @@ LARGEST_FILE = 20_000_000
 RANKED_BY = ("mean_distance", "final_distance")
 GREY = 128
 
+Edits = Mapping[tuple[str, str], Edit | None]
+"""By sample and label."""
 
-def draw_sheet(store: ResultStore, table: pd.DataFrame, names: Sequence[str], *, rows: int, pages: bool) -> list[Path]:
+
+def draw_sheet(store: ResultStore, table: pd.DataFrame, *, rows: int, pages: bool) -> list[Path]:
     """Draw `contact_sheet.jpg`: a row per sample with its source, mask and points, the edit of every label, and the
-    exact result where one is known.
+    exact result where one is known. A sheet that shows just that already is left as it is.
 
     Args:
         store: the results folder.
         table: its table of edits.
-        names: the samples to choose from.
-        rows: how many of them a sheet shows; of more, the worst third, the best third and a seeded choice.
+        rows: how many samples a sheet shows; of more, the worst third, the best third and a seeded choice.
         pages: draw all samples, `rows` to a sheet, as `contact_sheet.jpg`, `contact_sheet-2.jpg`, …
 
     Returns:
-        The files, none when there is no edit.
+        The files that were drawn.
     """
-    done = table[(table["status"] == "done") & table["sample"].isin(names)] if len(table) else table
+    done = table[table["status"] == "done"] if len(table) else table
     if not len(done):
         return []
-    present = [name for name in names if name in set(done["sample"])]
-    chunks = [present[first : first + rows] for first in range(0, len(present), rows)]
-    shown = chunks if pages else [chosen_rows(done, present, rows)]
+    present = sorted(done["sample"].unique())
+    shown = [present[first : first + rows] for first in range(0, len(present), rows)]
+    if not pages:
+        shown = [chosen_rows(done, present, rows)]
     labels = sorted(done["label"].unique())
-    files = []
+    drawn = []
     for number, chunk in enumerate(shown, start=1):
         path = store.root / f"{SHEET}{'' if number == 1 else f'-{number}'}{ENDING}"
-        write_sheet(path, _sheet(store, chunk, labels))
-        files.append(path)
-    return files
+        edits = {(name, label): store.glance(label, name) for name in chunk for label in labels}
+        digest = _digest(edits)
+        if _digest_on(path) != digest:
+            write_sheet(path, _sheet(store, chunk, labels, edits), digest)
+            drawn.append(path)
+    return drawn
 
 
 def chosen_rows(done: pd.DataFrame, names: Sequence[str], rows: int) -> list[str]:
@@ -78,7 +87,7 @@ def chosen_rows(done: pd.DataFrame, names: Sequence[str], rows: int) -> list[str
     return [name for name in names if name in chosen]
 
 
-def _sheet(store: ResultStore, names: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+def _sheet(store: ResultStore, names: Sequence[str], labels: Sequence[str], edits: Edits) -> np.ndarray:
     rows, row_labels, exact = [], [], False
     for name in names:
         try:
@@ -87,7 +96,7 @@ def _sheet(store: ResultStore, names: Sequence[str], labels: Sequence[str]) -> n
             continue
         pictures = [draw_sample(sample)]
         for label in labels:
-            edit = store.glance(label, name)
+            edit = edits[name, label]
             missing = edit is None or not edit.done
             pictures.append(np.full_like(sample.image, GREY) if missing else _picture(store, label, name, sample.image))
         if sample.target is not None:
@@ -113,12 +122,37 @@ def _tile(picture: np.ndarray) -> np.ndarray:
     return resize_image(picture, (max(1, round(height * scale)), max(1, round(width * scale))))
 
 
-def write_sheet(path: Path, sheet: np.ndarray) -> None:
-    """Write a sheet as a JPEG of at most 20 MB, smaller where it would be larger or longer than the format holds."""
+def _digest(edits: Edits) -> str:
+    """SHA-256 of what a sheet shows: the pictures of its edits, in order, and the facts about their samples."""
+    shown = [
+        [name, label, None if edit is None or not edit.done else [edit.record["files"], edit.record["sample"].get("full_digest")]]
+        for (name, label), edit in edits.items()
+    ]
+    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
+
+
+def _digest_on(path: Path) -> str | None:
+    """What `write_sheet` was told that the sheet at `path` shows; None when there is no such sheet."""
+    try:
+        with Image.open(path, formats=("JPEG",)) as sheet:
+            return sheet.info.get("comment", b"").decode(errors="replace")
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def write_sheet(path: Path, sheet: np.ndarray, digest: str) -> None:
+    """Write a sheet as a JPEG of at most 20 MB, smaller where it would be larger or longer than the format holds.
+
+    Args:
+        path: where to.
+        sheet: uint8 `(H, W, 3)`.
+        digest: stands for what the sheet shows; kept as the picture's comment.
+    """
     scale = min(1.0, LONGEST_SIDE / max(sheet.shape[:2]))
     while True:
         height, width = (max(1, math.floor(extent * scale)) for extent in sheet.shape[:2])
-        write_image(path, resize_image(sheet, (height, width)))
+        with whole_file(path) as temporary:
+            Image.fromarray(resize_image(sheet, (height, width))).save(temporary, comment=digest)
         if path.stat().st_size <= LARGEST_FILE:
             return
         scale *= 0.7

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from rotationbench.files import (
 from rotationbench.results.checking import check_record
 from rotationbench.results.locks import edit_lock
 from rotationbench.results.metrics_file import MetricsFile
+from rotationbench.results.storage import storage_errors
 from rotationbench.sample import DragSample
 
 RECORD_FILE = "record.json"
@@ -40,8 +40,6 @@ RETIRED = "retired"
 
 DAMAGED = "damaged"
 """The status of an edit whose record or files cannot be used."""
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 log = logging.getLogger(__name__)
 
@@ -269,22 +267,6 @@ class ResultStore:
                     retired.rename(folder)
                 raise
             flush_to_disk(folder.parent)
-
-
-@contextmanager
-def storage_errors(root: Path) -> Iterator[None]:
-    """Inside the block, a disk that is full or cannot be written to is one line.
-
-    Raises:
-        ResultsError: in place of the system's error.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL:
-            raise ResultsError(f"{root}: the disk is full ({error.strerror}); what was finished is kept.") from error
-        place = root if error.filename is None else error.filename
-        raise ResultsError(f"{place}: expected a folder that can be written to, got: {error.strerror}.") from error
 
 
 def read_edit(folder: Path, *, thorough: bool = True) -> Edit | None:

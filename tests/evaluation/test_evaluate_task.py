@@ -14,10 +14,11 @@ from hydra import compose, initialize_config_dir
 from synthetic_results import ANGLES, make_sample, write_edit, write_results
 
 from evaluation.evaluate import run
+from evaluation.report.build import run as report
 from evaluation.report.collect import folder_names, read_folders
 from rotationbench.datasets import write_sample
-from rotationbench.errors import ConfigError, DatasetError
-from rotationbench.results import SAMPLES
+from rotationbench.errors import CheckpointError, ConfigError, DatasetError
+from rotationbench.results import SAMPLES, ResultStore
 
 ROOT = Path(__file__).resolve().parents[2]
 CHEAP = "[psnr,psnr_target,background_psnr,rotation_error]"
@@ -125,3 +126,33 @@ def test_folders_are_told_apart_by_as_much_of_their_path_as_it_takes(tmp_path):
     assert folder_names([tmp_path / "x" / "results", tmp_path / "y" / "results"]) == ["x/results", "y/results"]
     with pytest.raises(ConfigError, match="different folders"):
         folder_names([tmp_path, tmp_path])
+
+
+def test_kind_5_nothing_is_removed_before_its_replacement_is_there(results):
+    assert evaluate(results, "metrics=[psnr,ssim]") == 0
+    files = sorted(results.glob("*/*/metrics.json"))
+    before = [file.read_bytes() for file in files]
+    with pytest.raises(CheckpointError):
+        evaluate(results, "metrics=[mean_distance]", "overwrite=true", "model=local", "model.pretrained=nowhere/at-all")
+    assert [file.read_bytes() for file in files] == before
+    # Values that are not asked for stay.
+    assert evaluate(results, "metrics=[psnr]", "overwrite=true") == 0
+    assert all({"psnr", "ssim"} == json.loads(file.read_text())["metrics"].keys() for file in files)
+
+
+def test_kind_38_with_nothing_to_do_no_picture_and_no_sample_is_read(results, monkeypatch):
+    assert evaluate(results, "metrics=[psnr]") == 0
+    monkeypatch.setattr(ResultStore, "sample", lambda *_: pytest.fail("a sample was read"))
+    monkeypatch.setattr("evaluation.suite._read_picture", lambda *_: pytest.fail("a picture was read"))
+    assert evaluate(results, "metrics=[psnr]") == 0
+
+
+def test_kind_28_a_results_folder_in_the_home_folder_is_found(results, monkeypatch):
+    monkeypatch.setenv("HOME", str(results.parent))
+    # Hydra wants quotes around it.
+    place = f"results_dir='~/{results.name}'"
+    assert evaluate(results.parent / "nowhere", "metrics=[psnr]", place) == 0
+    assert read_folders([Path("~") / results.name])[0].root == results
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        assert report(compose("config", ["task=report", place])) == 0
+    assert (results / "report" / "report.html").is_file()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pandas as pd
 import pytest
+from synthetic_results import make_sample, write_edit
 
+from evaluation.report.build import ReportSettings, write_report
 from evaluation.report.collect import angle_bin
 from evaluation.report.tables import (
     Cell,
@@ -122,7 +126,7 @@ ODD = Table(
 def test_markdown():
     lines = to_markdown(ODD).splitlines()
     assert lines[2] == "| method | MD [px] ↓ |"
-    assert lines[4] == r"| a_b\|c<d> | **1.0 ± 0.1** |"
+    assert lines[4] == r"| a_b\|c&lt;d&gt; | **1.0 ± 0.1** |"
     assert lines[5] == "| e | <u>−2</u> |"
 
 
@@ -142,3 +146,17 @@ def test_html_is_escaped():
     text = to_html(ODD)
     assert "a_b|c&lt;d&gt;" in text
     assert '<td class="rank1" title="">1.0 ± 0.1</td>' in text
+
+
+def test_kind_24_labels_are_neither_markup_nor_formulas(tmp_path):
+    root = tmp_path / "results"
+    for label in ("<img src=x onerror=alert(1)>", "=1+1", "a|b"):
+        write_edit(root, make_sample(0, 48), label, make_sample(0, 48).image, unchanged=True)
+    page = write_report([root], ReportSettings(title="<b>"))
+    text = (page.parent / "summary.md").read_text()
+    assert "<img" not in text and "&lt;img src=x onerror=alert(1)&gt;" in text
+    assert "| =1+1 |" in text and r"| a\|b |" in text
+    assert "<img src=x" not in page.read_text() and "<b>" not in page.read_text().partition("</title>")[0]
+    for name in ("summary.csv", "comparisons.csv"):
+        cells = {cell for line in csv.reader((page.parent / name).open()) for cell in line}
+        assert "'=1+1" in cells and "=1+1" not in cells
