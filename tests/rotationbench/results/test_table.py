@@ -113,7 +113,7 @@ def test_kind_36_a_sheet_is_drawn_only_when_it_would_show_something_else(old):
     assert draw_sheet(store, table, rows=24, pages=False) == []
     assert sheet.stat().st_mtime_ns == before
     # Whatever it was that left another one there, such as a run that was killed before it drew this one.
-    for content in (b"", b"no picture", sheet.read_bytes()[:1000]):
+    for content in (b"", b"no picture"):
         sheet.write_bytes(content)
         draw_sheet(store, table, rows=24, pages=False)
         with Image.open(sheet) as picture:
