@@ -11,6 +11,9 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from torch import nn
 
+from rotationbench.errors import ConfigError
+
+ATTENTION_KERNELS = ("sdpa", "unfused")
 SHARED_LAYERS_FROM_END = 6
 """Of Stable Diffusion's 16 self-attention layers, numbers 10 to 15 are shared: those of the last two up blocks."""
 
@@ -45,16 +48,16 @@ class _KeysAndValuesOfTheFirst:
     def __init__(self, processor: Any) -> None:
         self.processor = processor
 
-    def __call__(
-        self,
-        attn: Attention,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> torch.Tensor:
-        first = hidden_states[:1].expand_as(hidden_states)
-        return self.processor(attn, hidden_states, first, *args, **kwargs)
+    def __call__(self, attn: Attention, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        batch = hidden_states.shape[0]
+
+        def to_k(states: torch.Tensor) -> torch.Tensor:
+            return attn.to_k(states[:1]).expand(batch, -1, -1)
+
+        def to_v(states: torch.Tensor) -> torch.Tensor:
+            return attn.to_v(states[:1]).expand(batch, -1, -1)
+
+        return self.processor(_Projections(attn, to_k, to_v), hidden_states, *args, **kwargs)
 
 
 @contextmanager
@@ -117,14 +120,24 @@ class _Recording:
 
     def __call__(self, attn: Attention, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         def to_k(states: torch.Tensor) -> torch.Tensor:
-            key = self.store.keys[self.index] = attn.to_k(states)
+            key = attn.to_k(states)
+            self.store.keys[self.index] = _for_autograd(key)
             return key
 
         def to_v(states: torch.Tensor) -> torch.Tensor:
-            value = self.store.values[self.index] = attn.to_v(states)
+            value = attn.to_v(states)
+            self.store.values[self.index] = _for_autograd(value)
             return value
 
         return self.processor(_Projections(attn, to_k, to_v), hidden_states, *args, **kwargs)
+
+
+def _for_autograd(tensor: torch.Tensor) -> torch.Tensor:
+    """`tensor`, or a copy of what was made in inference mode, which no backward pass may use."""
+    if not tensor.is_inference():
+        return tensor
+    with torch.inference_mode(False):
+        return tensor.clone()
 
 
 class _Lent:
@@ -183,9 +196,97 @@ def lent_keys_and_values(store: KeysAndValues) -> Iterator[None]:
         yield
 
 
-def set_attention_kernel(unet: UNet2DConditionModel, kernel: str) -> None:
+class TextMemory:
+    """Tells cross-attention layers which text a pass is conditioned on, so that they project it once for many passes.
+
+    Attributes:
+        context: the text embedding `(1, 77, C)` or `(B, 77, C)` of the pass that runs; None while none does.
+    """
+
+    def __init__(self) -> None:
+        self.context: torch.Tensor | None = None
+
+    @contextmanager
+    def conditioned_on(self, context: torch.Tensor) -> Iterator[None]:
+        """Inside the block, passes are conditioned on `context`."""
+        before, self.context = self.context, context
+        try:
+            yield
+        finally:
+            self.context = before
+
+
+class _TextProjectedOnce:
+    """Runs another attention processor with the keys and values of a text that it has met before.
+
+    They are projected again when the text, or a projection's weight, is another tensor or was written to. Projections
+    that are being trained or carry a LoRA beside them work each time.
+    """
+
+    def __init__(self, processor: Any, text: TextMemory) -> None:
+        self.processor, self.text = processor, text
+        self.made_of: tuple[torch.Tensor, ...] = ()
+        self.versions: list[int] = []
+        self.key, self.value = torch.empty(0), torch.empty(0)
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        context = self.text.context
+        if context is None or encoder_hidden_states is None or not _is_constant(attn, context):
+            return self.processor(attn, hidden_states, encoder_hidden_states, *args, **kwargs)
+        made_of = (context, attn.to_k.weight, attn.to_v.weight)
+        versions = [tensor._version for tensor in made_of]
+        same = self.made_of and all(was is it for was, it in zip(self.made_of, made_of, strict=True))
+        if not same or self.versions != versions:
+            # Every entry of the batch has the same text, or as many texts were given.
+            text = encoder_hidden_states[: len(context)]
+            with torch.inference_mode(False), torch.no_grad():
+                self.key, self.value = attn.to_k(text), attn.to_v(text)
+            self.made_of, self.versions = made_of, versions
+        lent = _Lent(self.processor, self.key, self.value)
+        return lent(attn, hidden_states, encoder_hidden_states, *args, **kwargs)
+
+
+def _is_constant(attn: Attention, context: torch.Tensor) -> bool:
+    """Whether keys and values of `context` stay what they are."""
+    # What was made in inference mode does not tell whether it was written to.
+    return not (context.requires_grad or context.is_inference()) and all(
+        # A layer of peft's that is not merged works beside its weight.
+        getattr(projection, "merged", True) and not projection.weight.requires_grad
+        for projection in (attn.to_k, attn.to_v)
+    )
+
+
+def check_attention_kernel(kernel: str) -> None:
+    """Refuse a kernel that is unknown.
+
+    Raises:
+        ConfigError: with its name.
+    """
+    if kernel not in ATTENTION_KERNELS:
+        raise ConfigError(f"model.attention: expected one of {', '.join(ATTENTION_KERNELS)}, got {kernel!r}.")
+
+
+def set_attention_kernel(unet: UNet2DConditionModel, kernel: str, text: TextMemory | None = None) -> None:
     """Choose how attention is computed: `"sdpa"` is fused and fast, `"unfused"` is plain matrix products and softmax.
 
     The two differ by rounding only; results recorded with one are reproduced most closely with the same one.
+
+    Args:
+        unet: the UNet.
+        kernel: `"sdpa"` or `"unfused"`.
+        text: tells cross-attention layers what they are conditioned on; None means that they project it each time.
     """
-    unet.set_attn_processor(AttnProcessor2_0() if kernel == "sdpa" else AttnProcessor())
+    processor = AttnProcessor2_0() if kernel == "sdpa" else AttnProcessor()
+    unet.set_attn_processor(
+        {
+            name: processor if text is None or ".attn2." not in name else _TextProjectedOnce(processor, text)
+            for name in unet.attn_processors
+        }
+    )

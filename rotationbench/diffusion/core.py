@@ -13,17 +13,22 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDIMScheduler
 
-from rotationbench.diffusion.attention import mutual_self_attention, set_attention_kernel
+from rotationbench.diffusion.attention import (
+    TextMemory,
+    check_attention_kernel,
+    mutual_self_attention,
+    set_attention_kernel,
+)
 from rotationbench.diffusion.cost import Cost, PhaseCost
-from rotationbench.diffusion.ddim import ddim_step, draw_noise
+from rotationbench.diffusion.ddim import ddim_step, draw_noise, evenly_spread
 from rotationbench.diffusion.devices import resolve_device, resolve_dtype
 from rotationbench.diffusion.features import capture_features
 from rotationbench.diffusion.finite import FiniteWatch
-from rotationbench.diffusion.limits import MAX_PIXELS, check_model_limits, check_prompt, working_size
+from rotationbench.diffusion.limits import MAX_PIXELS, check_model_limits, working_size
 from rotationbench.diffusion.loading import Components, hash_model, hash_weights, load_components
-from rotationbench.errors import ConfigError
+from rotationbench.diffusion.merged_lora import MergedLora
+from rotationbench.diffusion.text import embed_prompt
 
-ATTENTION_KERNELS = ("sdpa", "unfused")
 FP16_LOSS_SCALE = 2.0**12
 """Losses are multiplied by this before a backward pass in fp16, whose small gradients would otherwise become zero."""
 
@@ -53,6 +58,7 @@ class StableDiffusion:
         cost: what was computed since the last `start_edit`.
         finite: watches that numbers stay finite.
         adapter_key: names what the UNet carries beside its own weights, such as a picture's LoRA; None for nothing.
+        merged_lora: the LoRA that is part of the UNet's weights; None while there is none.
 
     Raises:
         ConfigError: when a setting lies outside its range.
@@ -71,20 +77,18 @@ class StableDiffusion:
         cache_dir: Path | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        if attention not in ATTENTION_KERNELS:
-            raise ConfigError(f"model.attention: expected one of {', '.join(ATTENTION_KERNELS)}, got {attention!r}.")
+        check_attention_kernel(attention)
         check_model_limits(resolution, num_inference_steps, max_pixels)
         self.device, self.dtype = device, dtype
         self.latent_dtype = torch.float64 if dtype == torch.float64 else torch.float32
         self.resolution, self.cache_dir, self.max_pixels = resolution, cache_dir, max_pixels
         self.weights_hash = hash_weights(components.unet, components.vae, components.text_encoder)
         self.model_hash = hash_model(self.weights_hash, components.configuration())
-        layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-        self.unet = components.unet.to(device, memory_format=layout)
-        self.vae = components.vae.to(device)
+        # Convolutions and attention both read a cell's channels together, on a CPU too.
+        self.unet = components.unet.to(device, memory_format=torch.channels_last)
+        self.vae = components.vae.to(device, memory_format=torch.channels_last)
         self.text_encoder = components.text_encoder.to(device)
-        self.tokenizer = components.tokenizer
-        self.scheduler_config = components.scheduler_config
+        self.tokenizer, self.scheduler_config = components.tokenizer, components.scheduler_config
         self.prediction_type = self.scheduler_config.get("prediction_type", "epsilon")
         self.scheduler = DDIMScheduler(
             beta_start=0.00085,
@@ -103,17 +107,22 @@ class StableDiffusion:
         self.scheduler.alphas_cumprod = self.scheduler.alphas_cumprod.to(self.latent_dtype)
         self.scheduler.final_alpha_cumprod = self.scheduler.final_alpha_cumprod.to(self.latent_dtype)
         self.alphas = self.scheduler.alphas_cumprod.to(device)
+        # What is on the device already is not waited for when it gets there.
+        self._timestep_tensors = torch.arange(len(self.alphas), device=device)
         self.vae_factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
         self.cost = Cost()
         advice = "; fp16 overflows easily, dtype=bf16 and dtype=fp32 do not" if dtype == torch.float16 else ""
         self.finite = FiniteWatch(self.cost, advice)
         self.adapter_key: str | None = None
+        self.merged_lora: MergedLora | None = None
         self._embeddings: dict[str, torch.Tensor] = {}
         self._inversions: dict[tuple[str, str, int, str | None], tuple[torch.Tensor, PhaseCost]] = {}
-        set_attention_kernel(self.unet, attention)
+        self._text = TextMemory()
+        # What compiled blocks remember would have them compiled anew.
+        set_attention_kernel(self.unet, attention, None if compile_unet else self._text)
         if compile_unet:
-            # Only the blocks that repeat, so that hooks and early exits between the others stay what they are. Sizes
-            # are dynamic, so that neither a batch of another length nor another picture compiles anew.
+            # Only the blocks that repeat, so that hooks and early exits between the others stay. Sizes are dynamic, so
+            # that neither a batch of another length nor another picture compiles anew.
             self.unet.compile_repeated_blocks(dynamic=True)
 
     @classmethod
@@ -218,7 +227,7 @@ class StableDiffusion:
             self.finite.check()
             return (image.to(self.latent_dtype) / 2 + 0.5).clamp(0, 1)
 
-    @torch.no_grad()
+    @torch.inference_mode(False)
     def embed(self, prompt: str) -> torch.Tensor:
         """Text embedding `(1, 77, C)` of a prompt, cut to the text model's length; remembered.
 
@@ -226,15 +235,7 @@ class StableDiffusion:
             ConfigError: when the prompt is longer than anything that could reach the text model.
         """
         if prompt not in self._embeddings:
-            check_prompt(prompt)
-            tokens = self.tokenizer(
-                prompt,
-                padding="max_length",
-                max_length=self.text_encoder.config.max_position_embeddings,
-                truncation=True,
-                return_tensors="pt",
-            )
-            embedded = self.text_encoder(tokens.input_ids.to(self.device))[0]
+            embedded = embed_prompt(prompt, self.tokenizer, self.text_encoder, self.device)
             self.finite.watch(embedded, "the embedded prompt")
             self._embeddings[prompt] = embedded.to(self.latent_dtype)
         return self._embeddings[prompt]
@@ -288,12 +289,13 @@ class StableDiffusion:
         return alpha.sqrt() * predicted + (1 - alpha).sqrt() * latents
 
     def _evaluate(self, latents: torch.Tensor, timestep: torch.Tensor | int, context: torch.Tensor) -> torch.Tensor:
-        batch = latents.shape[0]
-        self.cost.count(batch, grad=torch.is_grad_enabled())
-        reduced = self.dtype != self.latent_dtype
-        with torch.autocast(self.device.type, self.dtype) if reduced else nullcontext():
+        self.cost.count(len(latents), grad=torch.is_grad_enabled())
+        autocast = nullcontext() if self.dtype == self.latent_dtype else torch.autocast(self.device.type, self.dtype)
+        with self._text.conditioned_on(context), autocast:
             predicted = self.unet(
-                latents.to(self.dtype), timestep, encoder_hidden_states=context.to(self.dtype).expand(batch, -1, -1)
+                latents.to(self.dtype),
+                self._timestep_tensors[timestep] if isinstance(timestep, int) else timestep,
+                encoder_hidden_states=context.to(self.dtype).expand(len(latents), -1, -1),
             ).sample
         self.finite.watch(predicted, "the UNet's prediction")
         return predicted
@@ -329,14 +331,22 @@ class StableDiffusion:
         """ᾱ at a training timestep; below the first one it is ᾱ of the first."""
         return self.alphas[max(timestep, 0)]
 
-    @torch.no_grad()
-    def invert(self, latents: torch.Tensor, context: torch.Tensor, steps: int) -> torch.Tensor:
-        """DDIM inversion of clean latents `(B, C, h, w)` over the first `steps` timesteps (arXiv 2010.02502)."""
-        for timestep in reversed(self.timesteps[-steps:]):
-            noise = self.noise(latents, timestep, context)
-            alpha_from = self.alpha(timestep - self.timestep_stride)
-            latents = ddim_step(latents, noise, alpha_from, self.alpha(timestep))
-        return latents
+    def invert(
+        self, latents: torch.Tensor, context: torch.Tensor, steps: int, evaluations: int | None = None
+    ) -> torch.Tensor:
+        """DDIM inversion of clean latents `(B, C, h, w)` over the first `steps` timesteps (arXiv 2010.02502).
+
+        With `evaluations`, as many of them are taken, for fewer and longer steps.
+        """
+        timesteps = self.timesteps[-steps:][::-1]
+        alpha_from = self.alpha(0)
+        with torch.inference_mode():
+            for timestep in timesteps if evaluations is None else evenly_spread(timesteps, evaluations):
+                alpha_to = self.alpha(timestep)
+                latents = ddim_step(latents, self.noise(latents, timestep, context), alpha_from, alpha_to)
+                alpha_from = alpha_to
+        # What was made in inference mode could not be optimised.
+        return latents.clone()
 
     def invert_image(self, image: torch.Tensor, prompt: str, steps: int) -> torch.Tensor:
         """`invert` of one picture `(1, 3, H, W)` in [-1, 1], remembered by content, prompt, steps and adapter.
@@ -362,7 +372,6 @@ class StableDiffusion:
         """One differentiable denoising step from `timestep` to the one below it; the background term uses it."""
         return ddim_step(latents, noise, self.alpha(timestep), self.alpha(timestep - self.timestep_stride))
 
-    @torch.no_grad()
     def sample_back(
         self, original: torch.Tensor, edited: torch.Tensor, context: torch.Tensor, steps: int
     ) -> torch.Tensor:
@@ -378,11 +387,11 @@ class StableDiffusion:
             The edited clean latent `(1, C, h, w)`.
         """
         latents = torch.cat([original, edited])
-        with self.cost.phase("sampling", self.device), mutual_self_attention(self.unet):
+        with self.cost.phase("sampling", self.device), mutual_self_attention(self.unet), torch.inference_mode():
             for timestep in self.timesteps[-steps:]:
                 noise = self.noise(latents, timestep, context)
                 latents = self.scheduler.step(noise, timestep, latents, eta=0.0).prev_sample
-        return latents[1:]
+        return latents[1:].clone()
 
 
 def grid_features(features: torch.Tensor, image_size: tuple[int, int]) -> torch.Tensor:

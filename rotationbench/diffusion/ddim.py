@@ -39,3 +39,13 @@ def draw_noise(shape: Sequence[int], generator: torch.Generator, like: torch.Ten
     type.
     """
     return torch.randn(tuple(shape), generator=generator, dtype=torch.float32).to(like)
+
+
+def evenly_spread(timesteps: Sequence[int], count: int) -> list[int]:
+    """`count` of the timesteps in their order, as evenly spread as can be, the last among them; all when there are few.
+
+    >>> evenly_spread([1, 101, 201, 301, 401], 2)
+    [101, 401]
+    """
+    count = min(count, len(timesteps))
+    return [timesteps[index * len(timesteps) // count - 1] for index in range(1, count + 1)]

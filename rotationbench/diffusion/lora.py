@@ -23,6 +23,7 @@ from rotationbench.diffusion.cost import PhaseCost
 from rotationbench.diffusion.ddim import draw_noise
 from rotationbench.diffusion.limits import LORA_FOLDER
 from rotationbench.diffusion.loading import hash_tensors
+from rotationbench.diffusion.merged_lora import lora_merged
 from rotationbench.files import whole_file
 from rotationbench.settings import check_between, check_choice, check_not_negative, check_positive
 
@@ -70,7 +71,7 @@ class LoraSettings:
 def attached_lora(
     core: StableDiffusion, image: torch.Tensor, prompt: str, settings: LoraSettings | None, seed: int
 ) -> Iterator[None]:
-    """Inside the block, the UNet carries the LoRA of this picture; afterwards it is the plain UNet again.
+    """Inside the block, the UNet carries the LoRA of this picture, merged; afterwards it is the plain UNet again.
 
     The LoRA is read from the core's cache folder when one was trained for the same picture, prompt, model, settings
     and seed, and trained otherwise. Either way its training is charged to the phase `lora`.
@@ -98,7 +99,8 @@ def attached_lora(
         core.cost.phases["lora"] = before
         core.cost.charge("lora", cost)
         core.adapter_key = key
-        yield
+        with lora_merged(core, ADAPTER):
+            yield
     finally:
         core.adapter_key = None
         core.unet.unload_lora()
@@ -108,6 +110,8 @@ def scale_lora(core: StableDiffusion, scale: float) -> None:
     """Weigh the attached LoRA by `scale`; without one, nothing happens."""
     if core.adapter_key is not None:
         core.unet.set_adapters(ADAPTER, weights=scale)
+        if core.merged_lora is not None:
+            core.merged_lora.merge()
 
 
 def lora_key(core: StableDiffusion, image: torch.Tensor, prompt: str, settings: LoraSettings, seed: int) -> str:

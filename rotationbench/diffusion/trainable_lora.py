@@ -14,6 +14,7 @@ from peft import LoraConfig
 
 from rotationbench.diffusion.ddim import draw_noise
 from rotationbench.diffusion.lora import TARGET_MODULES
+from rotationbench.diffusion.merged_lora import lora_apart
 
 if TYPE_CHECKING:
     from rotationbench.diffusion.core import StableDiffusion
@@ -52,13 +53,19 @@ def trainable_lora(core: StableDiffusion, rank: int, generator: torch.Generator)
     """Inside the block, the UNet carries a LoRA that may be optimised; afterwards it is what it was before.
 
     The LoRA begins as a copy of the one that the UNet carries. Without one, A is drawn from N(0, 1/rank²) and B is 0.
-    Either way the UNet begins by computing what it computed before.
+    Either way the UNet begins by computing what it computed before, to rounding.
 
     Args:
         core: the core, with one LoRA or none.
         rank: of the LoRA when there is none to copy; its α is the same number.
         generator: source of A, in the order of `TrainableLora.parameters`.
     """
+    with lora_apart(core), _added_lora(core, rank, generator) as lora:
+        yield lora
+
+
+@contextmanager
+def _added_lora(core: StableDiffusion, rank: int, generator: torch.Generator) -> Iterator[TrainableLora]:
     unet = core.unet
     configs = getattr(unet, "peft_config", {})
     before = list(unet.active_adapters()) if configs else []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from diffusers.models.attention_processor import AttnProcessor2_0
 from safetensors.torch import load_file
 from tests_helpers import GOLDEN
 
@@ -10,6 +11,7 @@ from rotationbench.diffusion.attention import (
     mutual_self_attention,
     recorded_keys_and_values,
     self_attention_layers,
+    set_attention_kernel,
     shared_self_attention_layers,
     up_block_self_attention_layers,
 )
@@ -149,6 +151,89 @@ def test_mutual_self_attention_lends_the_first_picture_to_the_second(core):
     with pytest.raises(RuntimeError, match="inside"), mutual_self_attention(core.unet):
         raise RuntimeError("inside")
     assert [layer.processor for layer in layers] == before
+
+
+def projections_of_text(core):
+    """Counts how often cross-attention layers project, from here on."""
+    projected = []
+    for name, module in core.unet.named_modules():
+        if name.endswith(("attn2.to_k", "attn2.to_v")):
+            module.register_forward_hook(lambda *seen, name=name: projected.append(name))
+    return projected
+
+
+def test_a_text_is_projected_once_and_anew_when_something_changed(core, latents):
+    cat, dog = core.embed("a cat"), core.embed("a dog")
+    projected = projections_of_text(core)
+    layers = 16
+
+    def projections(context, latents=latents[0]):
+        before = len(projected)
+        noise = core.noise(latents, TIMESTEP, context)
+        return len(projected) - before, noise
+
+    with torch.no_grad():
+        count, first = projections(cat)
+        assert count == 2 * layers
+        count, again = projections(cat)
+        assert count == 0
+        torch.testing.assert_close(again, first, rtol=0, atol=0)
+        # Another batch and another latent have the same text.
+        assert projections(cat, torch.cat(latents))[0] == 0
+        count, other = projections(dog)
+        assert count == 2 * layers and not torch.allclose(other, first)
+        assert projections(cat)[0] == 2 * layers
+        weight = next(module for name, module in core.unet.named_modules() if name.endswith("attn2.to_v")).weight
+        weight.mul_(1.5)
+        count, changed = projections(cat)
+        assert count == 2 and not torch.allclose(changed, first)
+        pair = torch.cat([cat, dog])
+        assert projections(pair, torch.cat(latents))[0] == 2 * layers
+        assert projections(pair, torch.cat(latents))[0] == 0
+    with torch.inference_mode():
+        core.noise(latents[0], TIMESTEP, dog)
+    variable = latents[0].clone().requires_grad_(True)
+    assert projections(dog, variable)[0] == 0
+    (gradient,) = torch.autograd.grad(core.noise(variable, TIMESTEP, dog).square().sum(), variable)
+    assert gradient.abs().max() > 0
+
+
+def test_a_remembered_text_gives_what_projecting_gives(core, latents):
+    context = core.embed("a cat")
+    with torch.no_grad():
+        core.noise(latents[1], TIMESTEP, context)
+        remembered = core.noise(latents[0], TIMESTEP, context)
+        kernel = self_attention_layers(core.unet)[0].processor
+        set_attention_kernel(core.unet, "sdpa" if isinstance(kernel, AttnProcessor2_0) else "unfused")
+        torch.testing.assert_close(core.noise(latents[0], TIMESTEP, context), remembered, rtol=1e-12, atol=1e-12)
+
+
+def test_a_text_that_is_optimised_has_its_gradient(core, latents):
+    context = core.embed("a cat").clone().requires_grad_(True)
+    for _ in range(2):
+        (gradient,) = torch.autograd.grad(core.noise(latents[0], TIMESTEP, context).square().sum(), context)
+        assert gradient.abs().max() > 0
+
+
+@torch.no_grad()
+def test_mutual_self_attention_projects_what_it_lends_once(core, latents):
+    rows = []
+    for layer in shared_self_attention_layers(core.unet):
+        layer.to_k.register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
+        layer.to_v.register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
+    with mutual_self_attention(core.unet):
+        core.noise(torch.cat(latents), TIMESTEP, core.embed(""))
+    assert rows == [1] * 12
+
+
+def test_keys_and_values_of_an_inference_pass_can_be_lent_to_a_pass_with_gradients(core, latents):
+    layers = up_block_self_attention_layers(core.unet)
+    with torch.inference_mode(), recorded_keys_and_values(layers) as store:
+        core.noise(latents[0], TIMESTEP, core.embed(""))
+    variable = latents[1].clone().requires_grad_(True)
+    with lent_keys_and_values(store):
+        (gradient,) = torch.autograd.grad(core.noise(variable, TIMESTEP, core.embed("")).square().sum(), variable)
+    assert gradient.abs().max() > 0
 
 
 def test_shared_layers_are_those_of_the_last_two_up_blocks(core):

@@ -28,6 +28,30 @@ def test_inverts_and_decodes_as_recorded(core, image, golden_recording):
     np.testing.assert_allclose(edited.numpy(), expected["edited"], atol=1e-3)
 
 
+def test_an_inversion_in_fewer_steps_ends_at_the_same_level(golden_core, image):
+    core = golden_core(dtype="fp64")
+    latents, context = core.encode(image.double()), core.embed(PROMPT)
+    found = core.invert(latents, context, 8, evaluations=3)
+    assert core.cost.phases["other"].unet_calls == 3
+    level = core.alphas[0]
+    expected = latents
+    with torch.no_grad():
+        for timestep in (101, 401, 701):
+            noise, after = core.noise(expected, timestep, context), core.alphas[timestep]
+            clean = (expected - (1 - level).sqrt() * noise) / level.sqrt()
+            expected, level = after.sqrt() * clean + (1 - after).sqrt() * noise, after
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_what_is_computed_without_gradients_can_be_optimised(core, image):
+    context = core.embed(PROMPT)
+    inverted = core.invert_image(image, PROMPT, 2)
+    for latents in (inverted, core.sample_back(inverted, inverted, context, 2)):
+        variable = latents.requires_grad_(True)
+        features = core.features(variable, 301, context, 3)
+        assert core.gradient((features * features.detach()).mean(), variable).abs().max() > 0
+
+
 def test_schedule_is_the_one_of_stable_diffusion(core):
     betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     np.testing.assert_allclose(core.alphas.numpy(), np.cumprod(1 - betas), rtol=1e-4)

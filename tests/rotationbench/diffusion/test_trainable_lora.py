@@ -74,11 +74,12 @@ def test_the_picture_s_lora_is_copied_and_stays(golden_core, golden_sample):
             with_picture = noise_of(core)
         with trainable_lora(core, 16, torch.Generator()) as lora, torch.no_grad():
             assert lora.parameters[0].shape[0] == 3
-            torch.testing.assert_close(noise_of(core), with_picture, rtol=0, atol=0)
+            # The picture's LoRA is merged outside, and works beside the weights here.
+            torch.testing.assert_close(noise_of(core), with_picture, rtol=1e-9, atol=1e-9)
             for parameter in lora.parameters:
                 parameter.data += 0.05
             with lora.set_aside():
-                torch.testing.assert_close(noise_of(core), with_picture, rtol=0, atol=0)
+                torch.testing.assert_close(noise_of(core), with_picture, rtol=1e-9, atol=1e-9)
         with torch.no_grad():
             torch.testing.assert_close(noise_of(core), with_picture, rtol=0, atol=0)
         assert not any("drag" in name for name in core.unet.state_dict())
