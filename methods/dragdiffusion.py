@@ -8,13 +8,15 @@ from typing import ClassVar
 import torch
 
 from methods.latent_drag import (
-    LatentDragSettings,
+    Features,
     Tracker,
     drag_result,
+    feature_at,
     mask_tensor,
-    nearest_feature,
+    nearest_features,
     optimise_latent,
 )
+from methods.latent_settings import LatentDragSettings
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.lora import attached_lora
 from rotationbench.method import DragResult, Progress, no_progress
@@ -59,7 +61,7 @@ class DragDiffusion(LatentDragSettings):
         return drag_result(edited, inverted, drag, handles, targets, recorded=drag.tracked)
 
 
-def track_initial_features(initial_features: torch.Tensor, handles: torch.Tensor, r_t: int) -> Tracker:
+def track_initial_features(initial_features: Features, handles: torch.Tensor, r_t: int) -> Tracker:
     """A tracker that looks for each handle's feature in the untouched latent.
 
     Args:
@@ -67,14 +69,5 @@ def track_initial_features(initial_features: torch.Tensor, handles: torch.Tensor
         handles: `(N, 2)`, the initial handles.
         r_t: radius of the search in cells.
     """
-    references = [initial_features[0, :, int(row), int(col)] for row, col in handles]
-
-    def track(features: torch.Tensor, current: torch.Tensor) -> torch.Tensor:
-        return torch.stack(
-            [
-                nearest_feature(features, reference, handle, r_t)
-                for reference, handle in zip(references, current, strict=True)
-            ]
-        )
-
-    return track
+    references = [feature_at(initial_features, handle) for handle in handles]
+    return lambda features, current: nearest_features(features, references, current, r_t)

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 
 from methods.initial_features import patch_difference, track_closer
-from methods.latent_drag import check_inversion_strength, mask_tensor
+from methods.latent_drag import mask_tensor
+from methods.latent_settings import check_inversion_strength
 from methods.sde import noised
 from rotationbench.diffusion.attention import (
     lent_keys_and_values,

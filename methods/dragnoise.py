@@ -15,14 +15,14 @@ import torch.nn.functional as F
 
 from methods.dragdiffusion import track_initial_features
 from methods.latent_drag import (
-    FeaturesAndPrevious,
+    GridAndPrevious,
     LatentDrag,
-    LatentDragSettings,
     drag_result,
-    features_and_previous,
+    grid_and_previous,
     mask_tensor,
     pull_handles,
 )
+from methods.latent_settings import LatentDragSettings
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.features import bottleneck_in_place, capture_features, down_blocks_remembered
 from rotationbench.diffusion.lora import LoraSettings, attached_lora
@@ -158,12 +158,12 @@ def optimise_bottleneck(
         mask = torch.zeros(1, 1, *sample.size, device=core.device)
     may_change = None if mask is None else F.interpolate(mask, size=inverted.shape[2:], mode="nearest")
 
-    def run_unet() -> FeaturesAndPrevious:
-        return features_and_previous(
+    def run_unet() -> GridAndPrevious:
+        return grid_and_previous(
             core, inverted, context, timestep, sample.size, settings.feature_index, step_back=may_change is not None
         )
 
-    def evaluate(bottleneck: torch.Tensor) -> FeaturesAndPrevious:
+    def evaluate(bottleneck: torch.Tensor) -> GridAndPrevious:
         with bottleneck_in_place(core.unet, bottleneck):
             return run_unet()
 

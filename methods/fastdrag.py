@@ -16,7 +16,8 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
-from methods.latent_drag import check_inversion_strength, mask_tensor
+from methods.latent_drag import mask_tensor
+from methods.latent_settings import check_inversion_strength
 from rotationbench.diffusion.attention import (
     KeysAndValues,
     lent_keys_and_values,

@@ -20,12 +20,12 @@ import torch.nn.functional as F
 from methods.latent_drag import (
     FeaturesAndPrevious,
     LatentDrag,
-    LatentSettings,
     drag_result,
     features_and_previous,
     mask_tensor,
     read_bilinear,
 )
+from methods.latent_settings import LatentSettings
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.lora import LoraSettings, attached_lora
 from rotationbench.method import DragResult, Progress, no_progress

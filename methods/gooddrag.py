@@ -19,12 +19,12 @@ import torch.nn.functional as F
 
 from methods.latent_drag import (
     FeaturesAndPrevious,
-    OptimisationSettings,
     features_and_previous,
     mask_tensor,
     nearest_feature,
     read_bilinear,
 )
+from methods.latent_settings import OptimisationSettings
 from rotationbench.diffusion.attention import mutual_self_attention
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.lora import LoraSettings, attached_lora

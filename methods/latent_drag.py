@@ -8,20 +8,23 @@ grid, half the picture's resolution.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
-from rotationbench.diffusion.core import StableDiffusion, grid_features
-from rotationbench.diffusion.lora import LoraSettings
+from methods.latent_settings import LatentDragSettings
+from rotationbench.diffusion.core import StableDiffusion
+from rotationbench.diffusion.grid import FeatureGrid
 from rotationbench.method import DragResult, Progress
 from rotationbench.points import GridPoints
 from rotationbench.sample import DragSample
-from rotationbench.settings import check_between, check_not_negative, check_positive, check_share
 
-Tracker = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Features = torch.Tensor | FeatureGrid
+"""Features on the supervision grid, `(1, C, rows, cols)`, all of them or as they are looked at."""
+
+Tracker = Callable[[Features, torch.Tensor], torch.Tensor]
 """From features `(1, C, rows, cols)` and handles `(N, 2)` to the handles' new cells `(N, 2)`."""
 
 Skip = Callable[[torch.Tensor], torch.Tensor]
@@ -30,82 +33,11 @@ Skip = Callable[[torch.Tensor], torch.Tensor]
 FeaturesAndPrevious = tuple[torch.Tensor, torch.Tensor | None]
 """Features `(1, C, rows, cols)` and, where it is needed, the latent one step cleaner `(1, C, h, w)`."""
 
-Evaluate = Callable[[torch.Tensor], FeaturesAndPrevious]
+GridAndPrevious = tuple[FeatureGrid, torch.Tensor | None]
+"""The same with features that are computed where they are looked at."""
+
+Evaluate = Callable[[torch.Tensor], GridAndPrevious]
 """From what is optimised to what the UNet makes of it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimisationSettings:
-    """Settings of every method that inverts the picture and optimises a latent.
-
-    Args:
-        latent_lr: learning rate of Adam on the latent.
-        lam: λ, the weight of the background term.
-        inversion_strength: share of the DDIM steps that the inversion takes, in (0, 1].
-        feature_index: the UNet block whose features are supervised: 0 is the mid block, 1 to 4 the up blocks.
-        lora: how the picture's LoRA is trained; None drags without one.
-
-    Raises:
-        ConfigError: when a value lies outside its range.
-    """
-
-    latent_lr: float = 0.01
-    lam: float = 0.1
-    inversion_strength: float = 0.75
-    feature_index: int = 3
-    lora: LoraSettings | None = field(default_factory=LoraSettings)
-
-    def __post_init__(self) -> None:
-        check_positive(self, "latent_lr")
-        check_not_negative(self, "lam")
-        check_inversion_strength(self.inversion_strength)
-        check_between(self, 0, 4, "feature_index")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LatentSettings(OptimisationSettings):
-    """The settings of `OptimisationSettings` and this, of methods with a single loop of drag steps.
-
-    Args:
-        max_steps: limit of drag steps.
-
-    Raises:
-        ConfigError: when a value lies outside its range.
-    """
-
-    max_steps: int = 80
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive(self, "max_steps")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LatentDragSettings(LatentSettings):
-    """The settings of `LatentSettings` and these; the defaults are those of DragDiffusion's released program.
-
-    Args:
-        r_m: radius of the motion-supervision patch, in cells.
-        r_t: radius of the tracking search, in cells.
-        stop_distance: a handle nearer to its target than this, in cells, has arrived; the drag ends when all have.
-
-    Raises:
-        ConfigError: when a value lies outside its range.
-    """
-
-    r_m: int = 1
-    r_t: int = 3
-    stop_distance: float = 2.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive(self, "stop_distance")
-        check_not_negative(self, "r_m", "r_t")
-
-
-def check_inversion_strength(strength: float) -> None:
-    """Refuse an inversion strength outside (0, 1]."""
-    check_share("method.inversion_strength", strength)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +79,7 @@ def optimise_latent(
     targets: GridPoints,
     settings: LatentDragSettings,
     *,
-    make_tracker: Callable[[torch.Tensor], Tracker],
+    make_tracker: Callable[[FeatureGrid], Tracker],
     skip: Skip | None = None,
     background: torch.Tensor | None,
     progress: Progress,
@@ -170,8 +102,8 @@ def optimise_latent(
     """
     may_change = None if background is None else F.interpolate(background, size=inverted.shape[2:], mode="nearest")
 
-    def evaluate(latents: torch.Tensor) -> FeaturesAndPrevious:
-        return features_and_previous(
+    def evaluate(latents: torch.Tensor) -> GridAndPrevious:
+        return grid_and_previous(
             core, latents, context, timestep, sample.size, settings.feature_index, step_back=may_change is not None
         )
 
@@ -196,7 +128,7 @@ def optimise_latent(
 def pull_handles(
     core: StableDiffusion,
     start: torch.Tensor,
-    initial: FeaturesAndPrevious,
+    initial: GridAndPrevious,
     evaluate: Evaluate,
     handles: GridPoints,
     targets: GridPoints,
@@ -222,8 +154,8 @@ def pull_handles(
         may_change: the mask at the latent's size, `(1, 1, h, w)`; None means no background term.
         progress: told of every step.
     """
-    goal = targets.rc.to(core.device, core.latent_dtype)
-    current = handles.rc.to(core.device, core.latent_dtype)
+    # Where handles are decides what is computed next: it is kept where it is decided.
+    goal, current = targets.rc.to(core.latent_dtype), handles.rc.to(core.latent_dtype)
     _, initial_previous = initial
     tracked: list[torch.Tensor] = []
     supervised: list[torch.Tensor] = []
@@ -262,7 +194,7 @@ def pull_handles(
     return LatentDrag(variable.detach(), tracked, supervised, current, converged)
 
 
-def features_and_previous(
+def grid_and_previous(
     core: StableDiffusion,
     latents: torch.Tensor,
     context: torch.Tensor,
@@ -271,7 +203,7 @@ def features_and_previous(
     index: int,
     *,
     step_back: bool,
-) -> FeaturesAndPrevious:
+) -> GridAndPrevious:
     """F(z) on the supervision grid and, where a background term needs it, the latent one step cleaner.
 
     Args:
@@ -287,12 +219,48 @@ def features_and_previous(
         Features `(1, C, H // 2, W // 2)`, and the latent `(1, C, h, w)` at the next lower timestep or None.
     """
     if not step_back:
-        return grid_features(core.features(latents, timestep, context, index), image_size), None
+        return FeatureGrid(core.features(latents, timestep, context, index), image_size), None
     noise, features = core.noise_and_features(latents, timestep, context, index)
-    return grid_features(features, image_size), core.step_back(latents, noise, timestep)
+    return FeatureGrid(features, image_size), core.step_back(latents, noise, timestep)
 
 
-def motion_supervision(features: torch.Tensor, handle: torch.Tensor, target: torch.Tensor, r_m: int) -> torch.Tensor:
+def features_and_previous(
+    core: StableDiffusion,
+    latents: torch.Tensor,
+    context: torch.Tensor,
+    timestep: int,
+    image_size: tuple[int, int],
+    index: int,
+    *,
+    step_back: bool,
+) -> FeaturesAndPrevious:
+    """`grid_and_previous` with the features of all cells at once."""
+    grid, previous = grid_and_previous(core, latents, context, timestep, image_size, index, step_back=step_back)
+    return grid.whole(), previous
+
+
+def window_of(features: Features, rows: range, cols: range) -> torch.Tensor:
+    """The cells `(1, C, R, K)` of `R` rows and `K` columns of the grid."""
+    if isinstance(features, FeatureGrid):
+        return features.window(rows, cols)
+    return features[:, :, rows.start : rows.stop, cols.start : cols.stop]
+
+
+def around(handle: torch.Tensor, radius: int, size: torch.Size) -> tuple[range, range]:
+    """The rows and columns within `radius` of a handle, cut at the border of a grid of `size` `(1, C, rows, cols)`."""
+    row, col = (
+        range(max(0, int(place) - radius), min(extent, int(place) + radius + 1))
+        for place, extent in zip(handle, size[2:], strict=True)
+    )
+    return row, col
+
+
+def feature_at(features: Features, handle: torch.Tensor) -> torch.Tensor:
+    """The feature `(C,)` of a handle's cell."""
+    return window_of(features, *around(handle, 0, features.shape))[0, :, 0, 0]
+
+
+def motion_supervision(features: Features, handle: torch.Tensor, target: torch.Tensor, r_m: int) -> torch.Tensor:
     """The pull on one handle, eq. 3 without the mask term: the patch one step ahead shall look like the patch here.
 
     Args:
@@ -304,14 +272,22 @@ def motion_supervision(features: torch.Tensor, handle: torch.Tensor, target: tor
     Returns:
         (2·r_m + 1)² × the mean absolute difference of the two patches; only the patch ahead carries gradients.
     """
-    rows, cols = features.shape[2:]
     direction = (target - handle) / (target - handle).norm()
-    row, col = int(handle[0]), int(handle[1])
-    patch_rows = torch.arange(max(0, row - r_m), min(rows, row + r_m + 1), device=features.device)
-    patch_cols = torch.arange(max(0, col - r_m), min(cols, col + r_m + 1), device=features.device)
-    here = features[:, :, patch_rows[:, None], patch_cols].detach()
-    ahead = read_bilinear(features, patch_rows + direction[0], patch_cols + direction[1])
-    return (2 * r_m + 1) ** 2 * F.l1_loss(ahead, here)
+    patch = around(handle, r_m, features.shape)
+    # The patch ahead reaches one cell farther.
+    reach = around(handle, r_m + 1, features.shape)
+    window = window_of(features, *reach)
+    (top, bottom), (left, right) = (
+        (cells.start - wider.start, cells.stop - wider.start) for cells, wider in zip(patch, reach, strict=True)
+    )
+    rows, cols = (
+        (torch.arange(cells.start, cells.stop, device=handle.device) + step - wider.start).to(
+            window.device, non_blocking=True
+        )
+        for cells, wider, step in zip(patch, reach, direction, strict=True)
+    )
+    here = window[:, :, top:bottom, left:right].detach()
+    return (2 * r_m + 1) ** 2 * F.l1_loss(read_bilinear(window, rows, cols), here)
 
 
 def read_bilinear(features: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor) -> torch.Tensor:
@@ -338,7 +314,7 @@ def read_bilinear(features: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor
     )
 
 
-def nearest_feature(features: torch.Tensor, reference: torch.Tensor, handle: torch.Tensor, r_t: int) -> torch.Tensor:
+def nearest_feature(features: Features, reference: torch.Tensor, handle: torch.Tensor, r_t: int) -> torch.Tensor:
     """Point tracking, eq. 5: the cell around the handle whose feature is nearest to a reference in L1.
 
     Args:
@@ -350,12 +326,23 @@ def nearest_feature(features: torch.Tensor, reference: torch.Tensor, handle: tor
     Returns:
         `(2,)`, row and column of the nearest cell; of equally near ones the first in reading order.
     """
-    rows, cols = features.shape[2:]
-    row, col = int(handle[0]), int(handle[1])
-    top, left = max(0, row - r_t), max(0, col - r_t)
-    window = features[0, :, top : min(rows, row + r_t + 1), left : min(cols, col + r_t + 1)]
-    best = int((window - reference[:, None, None]).abs().sum(dim=0).argmin())
-    return torch.tensor([top + best // window.shape[2], left + best % window.shape[2]]).to(handle)
+    return nearest_features(features, [reference], handle[None], r_t)[0]
+
+
+def nearest_features(
+    features: Features, references: Sequence[torch.Tensor], handles: torch.Tensor, r_t: int
+) -> torch.Tensor:
+    """`nearest_feature` for each of `N` references `(C,)` and handles `(N, 2)`, with the device waited for once."""
+    places = [around(handle, r_t, features.shape) for handle in handles]
+    best = [
+        (window_of(features, *place)[0] - reference[:, None, None]).abs().sum(dim=0).argmin()
+        for place, reference in zip(places, references, strict=True)
+    ]
+    found = [
+        (rows.start + int(index) // len(cols), cols.start + int(index) % len(cols))
+        for (rows, cols), index in zip(places, torch.stack(best).cpu(), strict=True)
+    ]
+    return torch.tensor(found).to(handles)
 
 
 def drag_result(

@@ -14,33 +14,39 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
 
-import cv2
 import numpy as np
 import torch
 import torchvision.transforms.functional as TF
-from skimage.draw import line
 
-from methods.dragdiffusion import track_initial_features
 from methods.latent_drag import (
-    LatentDragSettings,
+    Features,
     Tracker,
     drag_result,
+    feature_at,
     mask_tensor,
-    nearest_feature,
+    nearest_features,
     optimise_latent,
 )
-from rotationbench.diffusion.core import StableDiffusion, grid_features
+from methods.latent_settings import LatentDragSettings
+from methods.rotation_axis import derived_axis, rotation_axes
+from rotationbench.diffusion.core import StableDiffusion
+from rotationbench.diffusion.grid import FeatureGrid
 from rotationbench.diffusion.lora import LoraSettings, attached_lora
+from rotationbench.errors import ConfigError
 from rotationbench.method import DragResult, Progress, no_progress
 from rotationbench.points import GridPoints
 from rotationbench.rotation import turn_between, turn_points
-from rotationbench.sample import DragSample, resize_mask
+from rotationbench.sample import DragSample
 from rotationbench.settings import check_between, check_choice, check_not_negative, check_positive
+
+__all__ = ["RotatedReferences", "RotationDrag", "derived_axis", "rotation_axes", "same_direction", "turn"]
 
 ROTATIONS = ("paper", "released")
 PIVOT_ASSIGNMENTS = ("shared", "in_order")
-BANK_SPACINGS = (0.01, 180.0)
-"""Degrees between pictures of a bank, smallest and largest; a finer one would hold more than anyone inverts."""
+SPACINGS = (0.01, 180.0)
+"""Degrees between rotated pictures, smallest and largest; a finer bank would hold more than anyone inverts."""
+AUTO = "auto"
+AUTO_SPACING = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +62,14 @@ class RotationDrag(LatentDragSettings):
             pivots to handles one by one, as the published program does. Handles left without one get a derived axis.
         background_without_mask: keep the background term on when there is no mask, as the published program does,
             which freezes the whole picture.
-        rotation_bank: spacing in degrees of a bank of rotated pictures that are inverted before the drag, from which
-            tracking reads the nearest; None inverts each angle when it occurs, which is exact.
+        rotation_step: degrees; angles are rounded to multiples of it, each of which is inverted when it first occurs.
+            None rounds nothing, which is exact. It saves evaluations on any device, and the time of them on a CPU.
+        rotation_bank: the same, with the angles that the drag is expected to meet inverted before it in batches, which
+            a GPU does faster; degrees, or None for no bank. `"auto"` rounds to `rotation_step`, or to 3° without one,
+            and inverts ahead on CUDA only.
         rotation_batch: how many rotated pictures are inverted at once; more is faster on a GPU and takes more memory.
+        rotation_inversion_steps: evaluations that the inversion of a rotated picture takes, at most as many as that of
+            the picture itself; fewer are coarser. None takes as many.
 
     Raises:
         ConfigError: when a value lies outside its range.
@@ -72,17 +83,42 @@ class RotationDrag(LatentDragSettings):
     min_angle: float = 5.0
     pivot_assignment: str = "shared"
     background_without_mask: bool = False
-    rotation_bank: float | None = None
+    rotation_step: float | None = None
+    rotation_bank: float | int | str | None = None
     rotation_batch: int = 32
+    rotation_inversion_steps: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_not_negative(self, "min_angle")
         check_positive(self, "rotation_batch")
-        if self.rotation_bank is not None:
-            check_between(self, *BANK_SPACINGS, "rotation_bank")
+        if isinstance(self.rotation_bank, str):
+            check_choice(self, (AUTO,), "rotation_bank")
+        elif self.rotation_bank is not None:
+            check_between(self, *SPACINGS, "rotation_bank")
+            if self.rotation_step is not None:
+                raise ConfigError(
+                    f"method.rotation_step: expected null beside a bank of {self.rotation_bank}°, got "
+                    f"{self.rotation_step}; method.rotation_bank={AUTO} takes its spacing from it."
+                )
+        if self.rotation_step is not None:
+            check_between(self, *SPACINGS, "rotation_step")
+        if self.rotation_inversion_steps is not None:
+            check_positive(self, "rotation_inversion_steps")
         check_choice(self, ROTATIONS, "rotation")
         check_choice(self, PIVOT_ASSIGNMENTS, "pivot_assignment")
+
+    def spacing(self) -> float | None:
+        """The degrees between rotated pictures; None inverts each angle as it is."""
+        if self.rotation_bank is None:
+            return self.rotation_step
+        if isinstance(self.rotation_bank, str):
+            return AUTO_SPACING if self.rotation_step is None else self.rotation_step
+        return self.rotation_bank
+
+    def inverts_ahead(self, device: torch.device) -> bool:
+        """Whether rotated pictures are inverted before they are needed when computing on `device`."""
+        return device.type == "cuda" if self.rotation_bank == AUTO else self.rotation_bank is not None
 
     def edit(
         self, core: StableDiffusion, sample: DragSample, *, seed: int = 0, progress: Progress = no_progress
@@ -102,7 +138,7 @@ class RotationDrag(LatentDragSettings):
             context = core.embed(sample.prompt)
             inverted = core.invert_image(image, sample.prompt, steps)
             rotated = RotatedReferences(core, image, context, steps, handles, self)
-            if self.rotation_bank is not None:
+            if self.inverts_ahead(core.device):
                 with core.cost.phase("bank", core.device):
                     rotated.fill(_turns(targets.rc, handles.rc, axis.rc))
             drag = optimise_latent(
@@ -115,7 +151,7 @@ class RotationDrag(LatentDragSettings):
                 targets,
                 self,
                 make_tracker=lambda features: track_rotated_features(features, handles, axis, rotated, self),
-                skip=partial(same_direction, targets=targets.rc.to(core.device), axes=axis.rc.to(core.device)),
+                skip=partial(same_direction, targets=targets.rc, axes=axis.rc),
                 background=background,
                 progress=progress,
             )
@@ -123,102 +159,6 @@ class RotationDrag(LatentDragSettings):
 
         recorded = [*drag.supervised, drag.final]
         return drag_result(edited, inverted, drag, handles, targets, recorded, axis)
-
-
-# --- the axis of rotation -------------------------------------------------------------------------------------------
-
-
-def rotation_axes(sample: DragSample, pivot_assignment: str = "shared") -> GridPoints:
-    """The axis that each handle turns about, in cells of the supervision grid.
-
-    Explicit pivots come from the pairs whose source and target coincide. What they do not cover is derived: see
-    `derived_axis`.
-
-    Args:
-        sample: the sample, with `N` pairs that are dragged.
-        pivot_assignment: `"shared"` or `"in_order"`; see `RotationDrag`.
-
-    Returns:
-        `N` points, in the order of the handles.
-    """
-    dragged = ~sample.is_pivot
-    handles, targets = sample.sources[dragged], sample.targets[dragged]
-    pivots = sample.sources[~dragged].to_grid(sample.size).rc
-    count = len(handles)
-    if len(pivots) == 1 and pivot_assignment == "shared":
-        return GridPoints(pivots.expand(count, 2).clone())
-    height, width = sample.size
-    mask = resize_mask(sample.mask, (height // 2, width // 2))
-    if mask is None:
-        mask = np.zeros((height // 2, width // 2), dtype=bool)
-    handle_cells = handles.to_grid(sample.size).rc
-    # The direction is that of the points as given: rounded to cells, a short drag may have none.
-    directions = torch.from_numpy((targets.xy - handles.xy)[:, ::-1].copy())
-    axes = [
-        pivots[index] if index < len(pivots) else derived_axis(mask, handle_cells[index], directions[index])
-        for index in range(count)
-    ]
-    return GridPoints(torch.stack(axes))
-
-
-def derived_axis(mask: np.ndarray, handle: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
-    """The axis that a mask implies for a handle, section II-B of the paper.
-
-    It is the farthest point from the handle on the line through it perpendicular to the drag, strictly inside the
-    contour of the handle's mask component; the line is cut at the component's bounding box.
-
-    A handle outside every bounding box belongs to the component nearest to it. When no point of the line lies inside
-    the contour, the axis is the component's centre of mass. An empty or full mask implies the centre of the grid.
-
-    Args:
-        mask: bool `(rows, cols)` on the supervision grid, True where the picture may change.
-        handle: `(2,)`, row and column.
-        direction: `(2,)`, row and column of target − handle; any length but zero.
-
-    Returns:
-        `(2,)` float32, row and column.
-    """
-    rows, cols = mask.shape
-    if not mask.any() or mask.all():
-        return torch.tensor([rows // 2, cols // 2], dtype=torch.float32)
-    contour = _component_of(mask, handle)
-    left, top, width, height = cv2.boundingRect(contour)
-    row, col = (int(value) for value in handle)
-
-    across = np.array([float(direction[1]), -float(direction[0])])
-    across /= np.linalg.norm(across)
-    reach = rows + cols
-    ends = [np.array([row, col]) + sign * reach * across for sign in (-1, 1)]
-    (row_a, col_a), (row_b, col_b) = (np.round(end).astype(int) for end in ends)
-    inside_box, start, end = cv2.clipLine(
-        (left, top, width, height), (int(col_a), int(row_a)), (int(col_b), int(row_b))
-    )
-    candidates = [
-        (y, x)
-        for y, x in (zip(*line(*start[::-1], *end[::-1]), strict=True) if inside_box else [])
-        if cv2.pointPolygonTest(contour, (float(x), float(y)), measureDist=False) > 0
-    ]
-    if candidates:
-        axis = max(candidates, key=lambda cell: math.dist(cell, (row, col)))
-        return torch.tensor(axis, dtype=torch.float32)
-    moments = cv2.moments(contour)
-    if moments["m00"] > 0:
-        return torch.tensor([moments["m01"] / moments["m00"], moments["m10"] / moments["m00"]]).round().float()
-    return torch.tensor([top + height // 2, left + width // 2], dtype=torch.float32)
-
-
-def _component_of(mask: np.ndarray, handle: torch.Tensor) -> np.ndarray:
-    """The outer contour of the mask component whose bounding box holds the handle, or else of the nearest one."""
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    row, col = (float(value) for value in handle)
-
-    def distance(contour: np.ndarray) -> tuple[bool, float]:
-        left, top, width, height = cv2.boundingRect(contour)
-        outside_box = not (left <= col < left + width and top <= row < top + height)
-        # pointPolygonTest is positive inside, so that a component around the handle beats one beside it.
-        return outside_box, -cv2.pointPolygonTest(contour, (col, row), measureDist=True)
-
-    return min(contours, key=distance)
 
 
 # --- the angle ------------------------------------------------------------------------------------------------------
@@ -294,7 +234,7 @@ class RotatedReferences:
 
     def fill(self, ends: Sequence[float]) -> None:
         """Invert ahead for every angle of the bank between zero and each of `ends`, in degrees."""
-        spacing = self._spacing()
+        spacing = self._rounded_to()
         wanted: set[float] = set()
         for end in ends:
             count = math.ceil(abs(end) / spacing)
@@ -306,25 +246,25 @@ class RotatedReferences:
         """Reference features `(N, C)` of all handles at each angle, in degrees."""
         used = [self._entry(angle) for angle in angles]
         missing = sorted({angle for angle in used if angle not in self._by_angle})
-        if missing and self.settings.rotation_bank is not None:
+        if missing and self.settings.inverts_ahead(self.core.device):
             missing = self._with_neighbours(missing)
         self._add(missing)
         return [self._by_angle[angle] for angle in used]
 
-    def _spacing(self) -> float:
-        if self.settings.rotation_bank is None:
-            raise ValueError("Expected method.rotation_bank to be set, got None.")
-        return self.settings.rotation_bank
+    def _rounded_to(self) -> float:
+        spacing = self.settings.spacing()
+        if spacing is None:
+            raise ValueError("Expected method.rotation_bank or method.rotation_step to be set, got None.")
+        return spacing
 
     def _entry(self, angle: float) -> float:
-        """The angle under which `angle` is found: the nearest of the bank, or itself."""
-        if self.settings.rotation_bank is None:
-            return angle
-        return round(angle / self._spacing()) * self._spacing()
+        """The angle under which `angle` is found: the nearest one that pictures are rotated by, or itself."""
+        spacing = self.settings.spacing()
+        return angle if spacing is None else round(angle / spacing) * spacing
 
     def _with_neighbours(self, missing: list[float]) -> list[float]:
         """Fill the batch with the angles that a handle which went beyond the expected arc is likely to meet next."""
-        spacing = self._spacing()
+        spacing = self._rounded_to()
         wanted = dict.fromkeys(missing)
         for distance in range(1, self.settings.rotation_batch):
             for angle in missing:
@@ -341,15 +281,16 @@ class RotatedReferences:
             batch = angles[first : first + self.settings.rotation_batch]
             # One picture at a time: the encoder works at full size and would need more memory than the UNet.
             clean = torch.cat([self.core.encode(self._rotated_picture(angle)) for angle in batch])
-            latents = self.core.invert(clean, self.context, self.steps)
+            latents = self.core.invert(
+                clean, self.context, self.steps, evaluations=self.settings.rotation_inversion_steps
+            )
             features = self.core.features(
                 latents, self.core.drag_timestep(self.steps), self.context, self.settings.feature_index
             )
             for index, angle in enumerate(batch):
-                # One picture's features at a time: on the grid they are many times larger than in the UNet.
-                grid = grid_features(features[index : index + 1], size)
+                grid = FeatureGrid(features[index : index + 1], size)
                 cells = self._rotated_cells(angle, grid.shape[2], grid.shape[3])
-                self._by_angle[angle] = grid[0, :, cells[:, 0], cells[:, 1]].T.clone()
+                self._by_angle[angle] = torch.stack([feature_at(grid, cell) for cell in cells])
 
     def _rotated_picture(self, angle: float) -> torch.Tensor:
         # torchvision counts angles counter-clockwise.
@@ -364,7 +305,7 @@ class RotatedReferences:
 
 
 def track_rotated_features(
-    initial_features: torch.Tensor,
+    initial_features: Features,
     handles: GridPoints,
     axis: GridPoints,
     rotated: RotatedReferences,
@@ -379,15 +320,14 @@ def track_rotated_features(
         rotated: the features of the rotated picture.
         settings: RotationDrag's settings.
     """
-    track_unrotated = track_initial_features(initial_features, handles.rc, settings.r_t)
+    unrotated = [feature_at(initial_features, handle) for handle in handles.rc]
 
-    def track(features: torch.Tensor, current: torch.Tensor) -> torch.Tensor:
-        angles = _turns(current.cpu(), handles.rc, axis.rc)
-        moved = track_unrotated(features, current)
+    def track(features: Features, current: torch.Tensor) -> torch.Tensor:
+        angles = _turns(current, handles.rc, axis.rc)
         turned = [index for index, angle in enumerate(angles) if abs(angle) > settings.min_angle]
-        references = rotated.at([angles[index] for index in turned])
-        for index, reference in zip(turned, references, strict=True):
-            moved[index] = nearest_feature(features, reference[index], current[index], settings.r_t)
-        return moved
+        references = list(unrotated)
+        for index, reference in zip(turned, rotated.at([angles[index] for index in turned]), strict=True):
+            references[index] = reference[index]
+        return nearest_features(features, references, current, settings.r_t)
 
     return track

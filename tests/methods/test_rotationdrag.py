@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests_helpers import assert_agrees, evaluations, recorded_evaluations
+from tests_helpers import assert_agrees, compose_config, evaluations, recorded_evaluations
 
-from methods.rotationdrag import RotatedReferences, RotationDrag, derived_axis, rotation_axes, same_direction, turn
+from methods.rotation_axis import derived_axis, rotation_axes
+from methods.rotationdrag import RotatedReferences, RotationDrag, same_direction, turn
+from rotationbench.config import build_method
 from rotationbench.errors import ConfigError
 from rotationbench.points import ImagePoints
 
@@ -119,6 +121,58 @@ def test_the_bank_grows_in_batches_beyond_the_expected_arc(golden_core, golden_s
     bank.at([-36.0])
     bank.at([-22.0])
     assert sum(phase.unet_calls for phase in core.cost.phases.values()) == before + 9
+
+
+def evaluations_of(core):
+    return sum(phase.unet_calls for phase in core.cost.phases.values())
+
+
+@pytest.mark.parametrize("settings", [{"rotation_step": 3.0}, {"rotation_bank": "auto"}])
+def test_a_step_rounds_angles_and_inverts_none_ahead(golden_core, golden_sample, settings):
+    core = golden_core(dtype="fp64")
+    rounded = references(core, golden_sample("rocket"), **settings)
+    found = rounded.at([10.4, 25.1, 9.7])
+    # Both multiples in one batch.
+    assert evaluations_of(core) == 9
+    exact = references(golden_core(dtype="fp64"), golden_sample("rocket")).at([9.0, 24.0])
+    for index, expected in enumerate((exact[0], exact[1], exact[0])):
+        torch.testing.assert_close(found[index], expected, rtol=1e-9, atol=1e-9)
+    rounded.at([23.0, 8.0])
+    assert evaluations_of(core) == 9
+    rounded.at([-9.0])
+    assert evaluations_of(core) == 18
+
+
+def test_auto_inverts_ahead_where_batches_pay():
+    auto = RotationDrag(rotation_bank="auto")
+    assert auto.spacing() == 3.0 and RotationDrag(rotation_bank="auto", rotation_step=5.0).spacing() == 5.0
+    assert auto.inverts_ahead(torch.device("cuda")) and not auto.inverts_ahead(torch.device("cpu"))
+    assert RotationDrag(rotation_bank=3).inverts_ahead(torch.device("cpu"))
+    assert RotationDrag().spacing() is None and not RotationDrag().inverts_ahead(torch.device("cuda"))
+
+
+@pytest.mark.parametrize("value", ["null", "auto", "3", "2.5"])
+def test_the_bank_is_set_by_a_number_or_by_name(value):
+    method = build_method(compose_config("method=rotationdrag", f"method.rotation_bank={value}").method)
+    assert method.rotation_bank == {"null": None, "auto": "auto", "3": 3, "2.5": 2.5}[value]
+
+
+def test_a_coarse_inversion_takes_as_many_evaluations_as_it_is_told(golden_core, golden_sample):
+    found = {}
+    for steps in (None, 8, 3, 20):
+        core = golden_core(dtype="fp64")
+        found[steps] = references(core, golden_sample("cat"), rotation_inversion_steps=steps).at([20.0])[0]
+        assert evaluations_of(core) == {None: 9, 8: 9, 3: 4, 20: 9}[steps]
+    for steps in (8, 20):
+        torch.testing.assert_close(found[steps], found[None], rtol=0, atol=0)
+    assert not torch.allclose(found[3], found[None])
+
+
+def test_an_edit_with_auto_on_a_cpu_has_no_bank(golden_core, golden_sample):
+    core = golden_core()
+    method = RotationDrag(max_steps=4, latent_lr=0.05, min_angle=0.0, lora=None, rotation_bank="auto")
+    method.edit(core, golden_sample("rocket"))
+    assert "bank" not in core.cost.phases
 
 
 def test_the_two_directions_differ(golden_core, golden_sample):
@@ -275,7 +329,11 @@ def test_the_released_background_freezes_a_picture_without_a_mask(golden_core, g
         {"pivot_assignment": "any"},
         {"min_angle": -1.0},
         {"rotation_bank": 0.0},
+        {"rotation_bank": "always"},
         {"rotation_batch": 0},
+        {"rotation_step": 0.0},
+        {"rotation_step": 3.0, "rotation_bank": 3.0},
+        {"rotation_inversion_steps": 0},
     ],
 )
 def test_bad_settings_are_named(setting):
