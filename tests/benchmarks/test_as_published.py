@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests_helpers import GOLDEN, evaluations
+
+from benchmarks.as_published import as_the_program_computes
+from methods.dragdiffusion import DragDiffusion
+from methods.rotationdrag import RotationDrag
+from rotationbench.diffusion import LoraSettings
+
+SMALL = {"max_steps": 4, "latent_lr": 0.05, "lora": None}
+
+
+def edited(core, method, sample):
+    core.start_edit()
+    core._inversions.clear()
+    result = method.edit(core, sample)
+    return result.trace, evaluations(core)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        DragDiffusion(max_steps=4, latent_lr=0.05, lora=LoraSettings(rank=2, steps=2, batch_size=1, lr=1e-2)),
+        RotationDrag(min_angle=0.0, **SMALL),
+    ],
+    ids=["dragdiffusion with a LoRA", "rotationdrag"],
+)
+def test_the_program_s_way_computes_the_same_at_more_cost(golden_core, golden_sample, method):
+    core, sample = golden_core(dtype="fp64", attention="sdpa"), golden_sample("rocket")
+    ours, cost = edited(core, method, sample)
+    with as_the_program_computes(core, "sdpa"):
+        program, program_cost = edited(core, method, sample)
+    again, _ = edited(core, method, sample)
+    assert torch.equal(program["trajectory"], ours["trajectory"])
+    for name in ("inverted", "optimized"):
+        torch.testing.assert_close(program[name], ours[name], rtol=1e-7, atol=1e-7)
+        # Nothing of the program's way is left afterwards.
+        torch.testing.assert_close(again[name], ours[name], rtol=0, atol=0)
+    assert program_cost >= cost
+
+
+def test_the_program_s_way_leaves_nothing_out(golden_core):
+    core = golden_core(dtype="fp64", attention="sdpa")
+    core.unet.load_lora_adapter(load_file(GOLDEN / "rocket_lora.safetensors"), prefix="unet")
+    core.unet.to(torch.float64).requires_grad_(False)
+    seen = []
+    core.unet.conv_out.register_forward_hook(lambda *arguments: seen.append("end"))
+    latents, context = torch.randn(1, 4, 8, 8, dtype=torch.float64), core.embed("")
+    with torch.no_grad():
+        short = core.features(latents, 301, context, 3)
+        assert seen == []
+        with as_the_program_computes(core, "sdpa"):
+            torch.testing.assert_close(core.features(latents, 301, context, 3), short, rtol=1e-9, atol=1e-9)
+        assert seen == ["end"]
+        core.features(latents, 301, context, 3)
+    assert seen == ["end"]
