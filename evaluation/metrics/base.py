@@ -157,6 +157,7 @@ class FeatureFamily(MetricFamily):
         posterior_mean: whether features are those of the posterior's mean, and not of a draw.
     """
 
+    revision: ClassVar[int] = 2
     needs_features: ClassVar[bool] = True
     resolution: ClassVar[int | None] = None
     posterior_mean: ClassVar[bool] = False
@@ -180,9 +181,10 @@ class FeatureFamily(MetricFamily):
                 edit.sample.prompt,
                 edit.core,
                 edit.seed,
+                edit_of=source,
                 resolution=self.resolution,
                 posterior_mean=self.posterior_mean,
             )
-            for picture in (edit.sample.image, edit.picture)
+            for picture, source in ((edit.sample.image, None), (edit.picture, edit.sample.image))
         )
         return before, after

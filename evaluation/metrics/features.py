@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from rotationbench.diffusion.core import StableDiffusion
-from rotationbench.diffusion.dift import DiftSettings, dift_features
+from rotationbench.diffusion.dift import DiftSettings, content_of, dift_features
 from rotationbench.errors import ConfigError
 
 REMEMBERED = 64
@@ -59,16 +59,21 @@ class PictureFeatures:
         core: StableDiffusion | None,
         seed: int,
         *,
+        edit_of: np.ndarray | None = None,
         resolution: int | None = None,
         posterior_mean: bool = False,
     ) -> torch.Tensor:
         """Features `(1, C, h, w)` of a picture uint8 `(H, W, 3)`.
+
+        All edits of a source share their noise, which is not that of the source: edits that differ by rounding have
+        features that do. An edit that equals its source has the source's features.
 
         Args:
             picture: the picture.
             prompt: text that conditions the UNet.
             core: the model, unless there is an own one.
             seed: seed of the noise.
+            edit_of: the source, uint8 `(H, W, 3)`, when the picture is an edit.
             resolution: in place of the settings' own; None keeps it.
             posterior_mean: see `dift_features`.
 
@@ -79,10 +84,14 @@ class PictureFeatures:
         dift = replace(self.dift, prompt=prompt)
         if resolution is not None:
             dift = replace(dift, resolution=resolution)
-        content = hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()
-        key = (model.model_hash, content, picture.shape, prompt, seed, dift.resolution, posterior_mean)
+        content = _digest(picture)
+        source = content if edit_of is None else _digest(edit_of)
+        noise_of = None if content == source else f"edit of {source}"
+        key = (model.model_hash, content, noise_of, prompt, seed, dift.resolution, posterior_mean)
         if key not in self._kept:
-            self._kept[key] = dift_features(model, picture, dift, seed=seed, posterior_mean=posterior_mean)
+            self._kept[key] = dift_features(
+                model, picture, dift, seed=seed, noise_of=noise_of, posterior_mean=posterior_mean
+            )
         self._kept.move_to_end(key)
         while len(self._kept) > REMEMBERED:
             self._kept.popitem(last=False)
@@ -93,3 +102,7 @@ class PictureFeatures:
         if model is None:
             raise ConfigError("metrics: mean_distance and mm_distance need a diffusion model, got none.")
         return model
+
+
+def _digest(picture: np.ndarray) -> str:
+    return hashlib.sha256(content_of(picture)).hexdigest()

@@ -119,7 +119,7 @@ class DragDiffusionDistance(FeatureFamily):
             pooled=True,
             published="DragDiffusion's script: one mean over all pairs of all samples, pivots included. Ours is a mean "
             "within a sample and then over samples, without pivots. The script draws the posterior once per noise and "
-            "noise in the order of files; here the posterior is drawn once and noise is the picture's own.",
+            "noise in the order of files; here the posterior is drawn once and noise is the sample's own.",
         ),
         Metric(
             "m_md_draglora",

@@ -67,6 +67,7 @@ def dift_features(
     settings: DiftSettings | None = None,
     *,
     seed: int = 0,
+    noise_of: str | None = None,
     posterior_mean: bool = False,
 ) -> torch.Tensor:
     """Diffusion features of a picture: a posterior sample, noised to t once per ensemble member; their mean counts.
@@ -74,21 +75,24 @@ def dift_features(
     The members share one posterior sample, so that the picture is encoded once: the spread of Stable Diffusion's
     posteriors is small beside the noise, even at t = 0.
 
-    The noise depends on the seed and on the picture's content. Two pictures therefore never share it, which would draw
-    correspondences towards "nothing moved", and the same picture always has the same features.
+    The noise depends on the seed and on what it is drawn for: by default the picture's content, so that two pictures
+    never share it, which would draw correspondences towards "nothing moved". Where a picture is itself the outcome of
+    rounding, it is better drawn for what the picture stands for: one level of one pixel would make it another noise.
 
     Args:
         core: the diffusion model.
         image: uint8 `(H, W, 3)`, RGB.
         settings: block, timestep and ensemble; None means the defaults.
         seed: seed of the noise.
+        noise_of: what the noise is drawn for, and shared by; None means the picture's content.
         posterior_mean: whether the posterior's mean takes the place of the sample.
 
     Returns:
         float32 `(1, C, h, w)` on the core's device, at the block's own resolution.
     """
     settings = settings or DiftSettings()
-    generator = torch.Generator().manual_seed(_noise_seed(image, seed))
+    drawn_for = content_of(image) if noise_of is None else noise_of.encode()
+    generator = torch.Generator().manual_seed(_noise_seed(drawn_for, seed))
     tensor = _as_input(core, image, settings.resolution)
     latents = core.encode(tensor) if posterior_mean else core.sample_posterior(tensor, generator)
     latents = latents.expand(settings.ensemble, -1, -1, -1)
@@ -185,7 +189,11 @@ def _as_input(core: StableDiffusion, image: np.ndarray, resolution: int | None) 
     return core.image_tensor(resize_image(image, (height, width)))
 
 
-def _noise_seed(image: np.ndarray, seed: int) -> int:
-    """A 63-bit seed that differs with the seed and with the picture's content."""
-    digest = hashlib.sha256(f"{seed} {image.shape}".encode() + np.ascontiguousarray(image).tobytes()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+def content_of(image: np.ndarray) -> bytes:
+    """Shape and values of a picture in one."""
+    return str(image.shape).encode() + np.ascontiguousarray(image).tobytes()
+
+
+def _noise_seed(drawn_for: bytes, seed: int) -> int:
+    """A 63-bit seed that differs with the seed and with what the noise is drawn for."""
+    return int.from_bytes(hashlib.sha256(f"{seed} ".encode() + drawn_for).digest()[:8], "big") >> 1

@@ -13,8 +13,10 @@ import torch
 from synthetic_results import make_sample, the_wrong_way, write_edit
 
 from evaluation.metrics import SETS, select_metrics
+from evaluation.metrics.features import PictureFeatures
 from evaluation.report.columns import BY_NAME
 from evaluation.suite import MetricSuite
+from rotationbench.diffusion.dift import DiftSettings
 from rotationbench.errors import ConfigError, DatasetError
 from rotationbench.results import read_edit
 
@@ -96,6 +98,23 @@ def test_what_a_sample_does_not_tell_has_no_value(sample, golden_sample):
     assert values["untouched_psnr"] is None
     assert values["rotation_error"] is None
     assert values["background_psnr"] == math.inf
+
+
+def test_features_of_edits_differ_by_no_more_than_the_edits(sample, golden_core):
+    core, features = golden_core(), PictureFeatures(DiftSettings(ensemble=1))
+    edit = np.roll(sample.image, 3, axis=1)
+    other = edit.copy()
+    other[0, 0, 0] ^= 1
+
+    def of(picture, source=None):
+        return features.of(picture, "", core, 0, edit_of=source)
+
+    apart = (of(other, sample.image) - of(edit, sample.image)).norm() / of(edit, sample.image).norm()
+    assert apart < 0.01
+    # The source has a noise of its own, and so has an edit of another source.
+    assert (of(edit) - of(edit, sample.image)).norm() > 0.05 * of(edit).norm()
+    assert (of(edit, other) - of(edit, sample.image)).norm() > 0.05 * of(edit).norm()
+    torch.testing.assert_close(of(sample.image, sample.image), of(sample.image), rtol=0, atol=0)
 
 
 def test_mean_distance_is_shared_between_edits_and_set_apart_for_pivots(sample, golden_core):

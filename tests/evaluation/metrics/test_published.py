@@ -235,7 +235,7 @@ def test_the_set_is_measured_through_the_suite(golden_core):
 def test_regiondrag_s_features_are_those_of_the_square_of_768_pixels(golden_core, monkeypatch):
     asked = []
 
-    def features(core, picture, settings, *, seed, posterior_mean):
+    def features(core, picture, settings, *, seed, noise_of, posterior_mean):
         asked.append((settings.resolution, posterior_mean, settings.prompt))
         return torch.ones(1, 2, 48, 48)
 

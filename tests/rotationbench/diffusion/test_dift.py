@@ -85,6 +85,17 @@ def test_noise_is_decided_by_seed_and_content(picture):
     assert not torch.allclose(dift_features(PoolingCore(), other, settings, seed=1), first, atol=0.1)
 
 
+def test_noise_can_be_drawn_for_what_a_picture_stands_for(picture):
+    settings = DiftSettings(timestep=600, ensemble=1)
+    other = picture.copy()
+    other[0, 0, 0] ^= 1
+    first = dift_features(PoolingCore(), picture, settings, noise_of="edit")
+    # One level of one of 64 pixels.
+    torch.testing.assert_close(dift_features(PoolingCore(), other, settings, noise_of="edit"), first, rtol=0, atol=1e-3)
+    assert not torch.allclose(dift_features(PoolingCore(), picture, settings, noise_of="source"), first, atol=0.1)
+    assert not torch.allclose(dift_features(PoolingCore(), picture, settings, seed=1, noise_of="edit"), first, atol=0.1)
+
+
 def test_sides_become_whole_latent_cells(picture):
     assert dift_features(PoolingCore(), picture[:45, :61], DiftSettings(ensemble=1)).shape == (1, 3, 6, 8)
     square = dift_features(PoolingCore(), picture, DiftSettings(ensemble=1, resolution=96))
