@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,13 @@ from evaluation.report.build import ReportConfig, write_report
 from evaluation.suite import MetricSuite
 from rotationbench.config import build_core, validated
 from rotationbench.datasets import open_dataset
-from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.errors import DatasetError
 from rotationbench.files import whole_file
 from rotationbench.markdown import plain, row
 from rotationbench.results import SAMPLES, TABLE_FILE
+
+if TYPE_CHECKING:
+    from rotationbench.diffusion.core import StableDiffusion
 
 log = logging.getLogger(__name__)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 
 from evaluation.metrics.features import PictureFeatures
-from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.sample import DragSample
+
+if TYPE_CHECKING:
+    from rotationbench.diffusion.core import StableDiffusion
 
 TABLES = ("accuracy", "fidelity", "target", "published", "cost")
 """The tables that metrics and costs belong to, in their order."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,8 +17,10 @@ from PIL import Image
 from torch import nn
 
 from evaluation.metrics.base import Edited, Metric, MetricFamily, Tools, Values
-from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.errors import MissingWeightsError
+
+if TYPE_CHECKING:
+    from rotationbench.diffusion.core import StableDiffusion
 
 VIT_B16 = "openai/clip-vit-base-patch16"
 VIT_B32 = "openai/clip-vit-base-patch32"

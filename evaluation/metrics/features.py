@@ -6,13 +6,16 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.dift import DiftSettings, content_of, dift_features
 from rotationbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rotationbench.diffusion.core import StableDiffusion
 
 REMEMBERED = 64
 """Pictures whose features are kept, so that every method on the same sample shares those of the source."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import lpips
 import numpy as np
@@ -24,8 +24,10 @@ from torchvision.models import AlexNet_Weights
 from evaluation.metrics.base import Edited, Metric, MetricFamily, Tools, Values
 from evaluation.metrics.checks import require_same_pictures
 from evaluation.metrics.regions import target_regions
-from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.errors import MissingWeightsError
+
+if TYPE_CHECKING:
+    from rotationbench.diffusion.core import StableDiffusion
 
 SIDE = 224
 """Pixels on a side of what the networks are given."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio
@@ -11,7 +12,9 @@ from skimage.metrics import peak_signal_noise_ratio
 from evaluation.metrics.base import Edited, Metric, MetricFamily, Values
 from evaluation.metrics.checks import require_region, require_same_pictures
 from evaluation.metrics.regions import target_regions, touched_region
-from rotationbench.diffusion.core import StableDiffusion
+
+if TYPE_CHECKING:
+    from rotationbench.diffusion.core import StableDiffusion
 
 CEILING = 100.0
 """Decibels that a PSNR above them, an infinite one included, counts for in means and differences."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -17,9 +18,11 @@ import numpy as np
 from evaluation.metrics.base import Edited, Metric, MetricFamily, Values
 from evaluation.metrics.checks import require_region, require_same_pictures
 from evaluation.metrics.regions import touched_region
-from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.rotation import turn_between, turn_matrix, wrap_degrees
 from rotationbench.sample import DragSample
+
+if TYPE_CHECKING:
+    from rotationbench.diffusion.core import StableDiffusion
 
 WORKING_SIDE = 512
 """Smaller pictures are enlarged to about this long side, because detectors look at neighbourhoods of fixed size."""

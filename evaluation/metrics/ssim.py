@@ -7,6 +7,7 @@ Gaussian window of σ = 1.5.
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import numpy as np
 from skimage.metrics import structural_similarity
@@ -14,7 +15,9 @@ from skimage.metrics import structural_similarity
 from evaluation.metrics.base import Edited, Metric, MetricFamily, Values
 from evaluation.metrics.checks import require_region, require_same_pictures
 from evaluation.metrics.regions import target_regions
-from rotationbench.diffusion.core import StableDiffusion
+
+if TYPE_CHECKING:
+    from rotationbench.diffusion.core import StableDiffusion
 
 WINDOW = 11
 """Pixels on a side of the Gaussian window."""
