@@ -180,8 +180,8 @@ def documented_arguments(kind: type) -> dict[str, str]:
         section = re.search(r"^Args:\n((?:[ ]+.*\n?|\n)+)", text, flags=re.MULTILINE)
         if section is None:
             continue
-        for match in re.finditer(r"^ {4}(\w+): (.*(?:\n {8,}.*)*)", section[1], flags=re.MULTILINE):
-            found[match[1]] = _plain(" ".join(match[2].split()))
+        for match in re.finditer(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {8,}.*)*)", section[1], flags=re.MULTILINE):
+            found |= dict.fromkeys(match[1].split(", "), _plain(" ".join(match[2].split())))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,10 @@ def client(tmp_path_factory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def drag(client) -> Callable[..., dict[str, Any]]:
-    """A drag on an uploaded picture of 96 × 64 pixels, with a square mask and one handle."""
+def drag_of() -> Callable[..., dict[str, Any]]:
+    """A drag for a client, on an uploaded picture of 96 × 64 pixels, with a mask and one handle."""
 
-    def make(**changes: Any) -> dict[str, Any]:
+    def make(client: Any, **changes: Any) -> dict[str, Any]:
         mask = np.zeros((64, 96), np.uint8)
         mask[8:56, 16:80] = 255
         kept = client.post("/api/pictures", content=png(picture())).json()
@@ -33,3 +34,9 @@ def drag(client) -> Callable[..., dict[str, Any]]:
         } | changes
 
     return make
+
+
+@pytest.fixture
+def drag(client, drag_of) -> Callable[..., dict[str, Any]]:
+    """The same for the module's client."""
+    return partial(drag_of, client)
