@@ -95,6 +95,8 @@ export class Tools {
 
   #showCursor() {
     this.stage.dataset.cursor = this.spaceIsDown ? "grab" : this.tool.cursor;
+    // A stroke that meets a point goes on.
+    this.stage.toggleAttribute("data-drawing", this.isDrawing);
   }
 
   /** Give up what was begun. */
