@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from evaluation.report.collect import ReportedVariant, ResultsFolder, read_folders
@@ -20,6 +21,7 @@ from evaluation.report.columns import BY_NAME, COLUMNS
 from evaluation.report.gallery import gallery_data
 from evaluation.report.plots import all_plots, save_plot
 from evaluation.report.provenance import Difference, differing_settings, incomparable_metrics, notices
+from evaluation.report.sections import added_sections
 from evaluation.report.statistics import Comparison, compare, win_rates
 from evaluation.report.styles import Style, method_styles
 from evaluation.report.tables import (
@@ -57,11 +59,13 @@ class ReportSettings:
         picture_side: pixels of the long side of the pictures in the page, at most; None is 256, or 192 when there are
             more than 300 edits, so that the page stays quick to open.
         output: folder of the report; None is `report` in the first results folder.
+        sections: what is added, by `_target_`; see `evaluation.report.sections`.
     """
 
     title: str = "RotationBench"
     picture_side: int | None = None
     output: str | None = None
+    sections: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.picture_side is not None and not SMALLEST_SIDE <= self.picture_side <= LARGEST_SIDE:
@@ -121,15 +125,14 @@ def write_report(roots: Sequence[Path], settings: ReportSettings) -> Path:
     tables = [*overall_tables(summary, variants, incomparable), *group_tables(summary, variants, incomparable)]
     compared = _comparison_tables(comparisons, variants)
     warnings, differing = notices(folders, table), differing_settings(folders)
-    _write_tables(output, summary, comparisons, [*tables, *compared], warnings, differing)
+    sections = added_sections(settings.sections, folders)
+    added = [each for section in sections for each in section.tables]
+    _write_tables(output, summary, comparisons, [*tables, *compared, *added], warnings, differing)
     edits = [
         (variant, edit)
         for variant, edit in zip(table["variant"], [edit for folder in folders for edit in folder.edits], strict=True)
     ]
-    plots = []
-    for name, caption, figure in all_plots(table, edits, styles):
-        save_plot(figure, output / "plots", name)
-        plots.append({"name": name, "caption": caption, "uri": _svg_uri(output / "plots" / f"{name}.svg")})
+    plots = _saved_plots(all_plots(table, edits, styles), output)
     side = settings.picture_side or (PICTURE_SIDE_OF_MANY if len(table) > MANY_EDITS else PICTURE_SIDE)
     data, pictures = gallery_data(folders, table, styles, side)
     environment = Environment(
@@ -145,6 +148,14 @@ def write_report(roots: Sequence[Path], settings: ReportSettings) -> Path:
         tables=[to_html(item) for item in tables],
         comparisons=[to_html(item) for item in compared],
         plots=plots,
+        sections=[
+            {
+                "title": section.title,
+                "tables": [to_html(item) for item in section.tables],
+                "plots": _saved_plots(section.figures, output),
+            }
+            for section in sections
+        ],
         side=side,
         data=_embedded_json(data),
         blocks=[
@@ -248,6 +259,15 @@ def _counts(table: pd.DataFrame, styles: dict[str, Style]) -> list[dict[str, Any
         }
         for name, style in styles.items()
     ]
+
+
+def _saved_plots(plots: Iterable[tuple[str, str, Figure]], output: Path) -> list[dict[str, str]]:
+    """Write each plot; returns what the page shows of it."""
+    found = []
+    for name, caption, figure in plots:
+        save_plot(figure, output / "plots", name)
+        found.append({"name": name, "caption": caption, "uri": _svg_uri(output / "plots" / f"{name}.svg")})
+    return found
 
 
 def _svg_uri(path: Path) -> str:

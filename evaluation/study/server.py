@@ -1,4 +1,4 @@
-"""The server of a study: the participant's page and what it asks for."""
+"""The server of a study: the pages and what the participant's page asks for."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import SQLAlchemyError
 
 from evaluation.study import pages
+from evaluation.study.organiser import organiser_router
 from evaluation.study.participation import LONGEST_SECONDS, Participation, RefusedError, State
 from evaluation.study.schema import Participant, Picture
 from evaluation.study.settings import MOST_LABELS, MOST_QUESTIONS, StudySettings
@@ -53,7 +54,7 @@ class Reply(BaseModel):
 
 
 def make_app(participation: Participation, settings: StudySettings, texts: Mapping[str, Texts]) -> FastAPI:
-    """The web application of a study, for participants.
+    """The web application of a study.
 
     Args:
         participation: the study.
@@ -63,6 +64,8 @@ def make_app(participation: Participation, settings: StudySettings, texts: Mappi
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     page, allowed = pages.linked_page("participant", settings.title, {"title": settings.title, "texts": dict(texts)})
     app.add_middleware(Guard, scripts=allowed, own_address=settings.public_url)
+    organiser, _ = pages.linked_page("organiser", f"{settings.title} · organiser", {"title": settings.title})
+    app.include_router(organiser_router(participation, organiser, settings.public_url))
     signed = Signed(participation.secret, "participant")
     secure = (settings.public_url or "").startswith("https://")
 

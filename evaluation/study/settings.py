@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evaluation.study.paths import DATABASE_FILE, FOLDER
 from evaluation.study.rules import Rules
 from rotationbench.config import BenchmarkConfig
 from rotationbench.errors import ConfigError
@@ -17,9 +18,6 @@ FEWEST_LABELS, MOST_LABELS = 2, 8
 MOST_PARTICIPANTS = 10_000
 MOST_QUESTIONS = 1_000
 SMALLEST_SIDE, LARGEST_SIDE = 64, 4096
-FOLDER = "study"
-"""Folder of a results folder that a study lies in."""
-DATABASE_FILE = "study.sqlite3"
 
 
 @dataclass

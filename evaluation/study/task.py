@@ -7,6 +7,7 @@ import logging
 from omegaconf import DictConfig
 
 from evaluation.study.database import Database
+from evaluation.study.organiser import organiser_token
 from evaluation.study.participation import Participation
 from evaluation.study.server import listening_socket, make_app, serve
 from evaluation.study.settings import StudyConfig, database_url
@@ -41,6 +42,7 @@ def run(config: DictConfig) -> int:
     address = study.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}/"
     app = make_app(participation, study, texts)
     log.info("Participants: %s", address)
+    log.info("Organiser: %s/organiser#token=%s", address.rstrip("/"), organiser_token(participation.secret))
     serve(app, listening)
     database.close()
     return 0

@@ -1,0 +1,4 @@
+"""Where a study lies in a results folder."""
+
+FOLDER = "study"
+DATABASE_FILE = "study.sqlite3"
