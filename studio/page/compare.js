@@ -28,7 +28,6 @@ export class Compare {
     this.way = "slider";
     this.share = 0.5;
     this.gain = 4;
-    this.showsPaths = true;
     this.surface = el("div", { style: { position: "absolute", inset: "0" } });
     this.ways = new Map(WAYS.map(({ name, label }) => [name, el("button", { text: label, onclick: () => this.choose(name) })]));
     this.amount = el("input", {

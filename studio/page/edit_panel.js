@@ -1,7 +1,7 @@
 // The panel of edits: choosing a method and its settings, the queue, and how each edit goes.
 
 import { cancel, submit } from "./api.js";
-import { attributes, byId, el, say, svg, warn } from "./dom.js";
+import { attributes, el, say, svg, warn } from "./dom.js";
 import { MethodForm } from "./form.js";
 import { obstacles } from "./problems.js";
 
@@ -106,7 +106,7 @@ export class EditPanel {
       this.drag.state?.digests.add(told.digest);
       this.jobs.take(told);
       this.#told("jobs");
-      say(told.position > 1 ? `Edit ${told.number} waits as number ${told.position}.` : `Edit ${told.number} begins.`);
+      say(`Edit ${told.number} is in the queue.`);
     } catch (error) {
       if (!this.form.refuse(error.message)) this.why.textContent = error.message;
       warn(error.message);
@@ -216,10 +216,6 @@ export class EditPanel {
     } catch (error) {
       warn(error.message);
     }
-  }
-
-  focusMethod() {
-    byId("method").focus();
   }
 }
 

@@ -108,7 +108,7 @@ export class Files {
   async browse() {
     const dialog = byId("open-dialog");
     const shelf = el("div", { class: "shelf", id: "shelf" });
-    const filter = el("input", { type: "text", placeholder: "Filter by name", "aria-label": "Filter by name", oninput: () => show() });
+    const filter = el("input", { type: "text", placeholder: "Filter by name", autofocus: true, "aria-label": "Filter by name", oninput: () => show() });
     const note = el("p", { class: "soft", "aria-live": "polite" });
     const choice = el("select", { "aria-label": "Data set", onchange: () => load() },
       ...this.about.datasets.map(({ name, folder, writable }) => el("option", { value: name, text: `${name}${writable ? " (yours)" : ""}`, title: folder })));

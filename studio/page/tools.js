@@ -74,6 +74,7 @@ export class Tools {
     this.cancel();
     this.tool = TOOLS.find((tool) => tool?.name === name);
     this.#showCursor();
+    this.#sketch();
     this.#tell();
   }
 
