@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -12,6 +13,7 @@ from evaluation.study.participation import Participation
 from evaluation.study.server import listening_socket, make_app, serve
 from evaluation.study.settings import StudyConfig, database_url
 from evaluation.study.setup import open_study
+from evaluation.study.static import write_static
 from evaluation.study.texts import read_texts
 from rotationbench.config import validated
 
@@ -19,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def run(config: DictConfig) -> int:
-    """Serve the study of `results_dir` until the process is told to end.
+    """Serve the study of `results_dir` until the process is told to end, or write it as a file.
 
     Args:
         config: the composed configuration; see `StudyConfig`.
@@ -37,6 +39,11 @@ def run(config: DictConfig) -> int:
     made = open_study(database, settings)
     log.info("%s the study in %s.", "Made" if made else "Going on with", database.name)
     participation = Participation(database, 3600 * study.idle_hours)
+    if study.static is not None:
+        size = write_static(participation, Path(study.static).expanduser(), study.title, texts)
+        log.info("The same questions without a server: %s (%.1f MB)", study.static, size / 1e6)
+        database.close()
+        return 0
     listening = listening_socket(study.host, study.port)
     host, port = listening.getsockname()[:2]
     address = study.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}/"
