@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import stat
@@ -126,6 +127,30 @@ def write_json(path: Path, content: Any) -> None:
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     with whole_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        OSError: when it cannot be read.
+        ValueError: when it is no JSON, or holds what could not be written again: numbers that are not finite, or text
+            that UTF-8 does not have.
+        RecursionError: when it is nested too deeply.
+    """
+    text = path.read_text(encoding="utf-8")
+    content = json.loads(text, parse_float=_finite, parse_constant=_finite)
+    if "\\ud" in text.lower():
+        # Escaped halves of characters come in pairs, or are what no file and no terminal takes.
+        json.dumps(content, ensure_ascii=False).encode()
+    return content
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"a number that is not finite, {text:.20}")
+    return number
 
 
 def write_image(path: Path, image: np.ndarray) -> None:

@@ -72,6 +72,9 @@ def edits_frame(edits: Sequence[Edit]) -> pd.DataFrame:
     for name in [name for name in BY_NAME if name in table]:
         table[name] = pd.to_numeric(table[name]).astype("Float64").astype("float64")
     measured = [metric.name for metric in METRICS if metric.name in table]
+    for name in (name for name in measured if BY_NAME[name].ceiling is None):
+        # Only ratios can be infinite; elsewhere a file was tampered with.
+        table[name] = table[name].replace([math.inf, -math.inf], math.nan)
     others = [column for column in table if column not in IDENTITY and column not in measured]
     return table[[*IDENTITY, *others, *measured]]
 

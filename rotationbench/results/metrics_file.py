@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import re
@@ -11,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rotationbench.files import write_json
+from rotationbench.files import read_json, write_json
 from rotationbench.results.locks import edit_lock
 from rotationbench.results.storage import storage_errors
 
 SCHEMA = 1
+LARGEST_VALUE = 1e12
+"""Beyond what any metric gives, infinity apart; means of larger numbers overflow."""
 METRICS_FILE = "metrics.json"
 MEASURED_BY_TEXT = re.compile(r"v(?P<revision>\d+)(?: (?P<tools>.*?))?(?: seed=(?P<seed>\d+))?")
 
@@ -48,13 +49,13 @@ class MetricsFile:
         """The file in `folder` as it is; without values when there is none. One that cannot be used is a warning."""
         path = folder / METRICS_FILE
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             entries = content["metrics"]
             return cls(
                 folder,
                 content.get("edited"),
                 content.get("sample"),
-                {name: None if entry["value"] is None else float(entry["value"]) for name, entry in entries.items()},
+                {name: _value(entry["value"]) for name, entry in entries.items()},
                 {name: measured_by_fields(entry.get("measured_by")) for name, entry in entries.items()},
                 any(isinstance(entry.get("measured_by"), str) for entry in entries.values()),
             )
@@ -115,6 +116,21 @@ class MetricsFile:
             write_json(self.folder / METRICS_FILE, content)
 
 
+def _value(value: Any) -> float | None:
+    """A value as it is in memory.
+
+    Raises:
+        TypeError: when it is no number.
+        ValueError: when no metric has such values.
+    """
+    if value is None:
+        return None
+    number = float(value)
+    if number != math.inf and not abs(number) <= LARGEST_VALUE:
+        raise ValueError(f"a value within ±{LARGEST_VALUE:g} was expected, not {value!s:.20}")
+    return number
+
+
 def measured_by_fields(entry: Any) -> Mapping[str, Any]:
     """The fields of what a file says about how a value was measured; older files hold one text for them.
 
@@ -124,7 +140,7 @@ def measured_by_fields(entry: Any) -> Mapping[str, Any]:
     {'revision': 2, 'tools': 'dift up_block=1', 'seed': 7}
     """
     if isinstance(entry, Mapping):
-        return entry
+        return {"revision": None, "tools": "", **entry}
     found = MEASURED_BY_TEXT.fullmatch(str(entry))
     if found is None:
         return {"revision": None, "tools": str(entry)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from rotationbench.files import (
     abandoned,
     flush_to_disk,
     folder_aside,
+    read_json,
     remove,
     sha256_of_file,
     whole_file,
@@ -286,7 +286,7 @@ def read_edit(folder: Path, *, thorough: bool = True) -> Edit | None:
         return Edit(folder, place, damage=f"{what} The edit counts as not made.")
 
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

@@ -32,8 +32,8 @@ from rotationbench.config import project_root
 pytestmark = pytest.mark.slow
 
 KILLS, FULL_DISKS, SEED = 50, 10, 0
-TIMES = {"seconds", "phases", "started", "finished", "peak_memory_mb"}
-"""What two runs that make the same edit may differ in."""
+TIMES = {"seconds", "phases", "started", "finished", "peak_memory_mb", "commit"}
+"""What two runs that make the same edit may differ in; the commit, because somebody may be at work meanwhile."""
 OPERATIONS = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.fsync"}
 MODEL = ["model=local", f"model.pretrained={GOLDEN / 'tinyA'}", "model.num_inference_steps=4", "model.resolution=64"]
 SITES = {

@@ -75,3 +75,11 @@ def test_values_of_older_files_outlive_the_measuring_of_others(tmp_path):
     assert MetricsFile.read(place).values == {"psnr": 2.0, "ssim": 1.0}
     assert MetricsFile.about(place, "picture", "sample").measured_by["psnr"] == HOW
     assert MetricsFile.about(place, "another picture", "sample").values == {}
+
+
+@pytest.mark.parametrize("value", ["1e300", "-1e13", '"-inf"', '"nan"', "NaN", '"far"', "[1]", "1e999"])
+def test_values_that_no_metric_has_count_as_not_measured(tmp_path, caplog, value):
+    place = folder(tmp_path)
+    (place / "metrics.json").write_text('{"metrics": {"psnr": {"value": %s}}}' % value)
+    assert MetricsFile.read(place).values == {}
+    assert "metrics.json: expected measured values, got: " in caplog.text
