@@ -3,6 +3,7 @@
 rotationbench method=rotationdrag
 rotationbench -m method=dragdiffusion,rotationdrag
 rotationbench task=evaluate results_dir=results
+rotationbench list
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from omegaconf import DictConfig
 
+LIST = "list"
 MISUSED = 2
 BY_SIGNAL = 128
 WITH_PROGRESS_BARS = {"diffusers", "transformers"}
@@ -55,11 +58,26 @@ def _command(arguments: Sequence[str]) -> int:
     # what needs no seconds does not wait.
     if arguments in (["--help"], ["-h"]):
         from rotationbench.help import help_text  # noqa: PLC0415
-        from rotationbench.paths import project_root  # noqa: PLC0415
+        from rotationbench.plugins import conf_folders  # noqa: PLC0415
 
-        print(help_text(project_root() / "conf"), end="")
+        print(help_text(list(conf_folders())), end="")
         return 0
+    if arguments and arguments[0] == LIST:
+        return _list(arguments[1:])
     return _jobs(arguments)
+
+
+def _list(sections: Sequence[str]) -> int:
+    """Print what there is to choose from."""
+    from rotationbench.catalogue import show  # noqa: PLC0415
+    from rotationbench.errors import ConfigError  # noqa: PLC0415
+
+    try:
+        show(sections, partial(print, flush=True))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return MISUSED
+    return 0
 
 
 def _jobs(arguments: Sequence[str]) -> int:
@@ -72,6 +90,7 @@ def _jobs(arguments: Sequence[str]) -> int:
     from omegaconf.errors import OmegaConfBaseException  # noqa: PLC0415
 
     from rotationbench.paths import project_root  # noqa: PLC0415
+    from rotationbench.plugins import add_to_hydra  # noqa: PLC0415
 
     conf = project_root() / "conf"
     statuses: list[int] = []
@@ -103,6 +122,7 @@ def _jobs(arguments: Sequence[str]) -> int:
 
     # Hydra would print what goes wrong in a way of its own, which differs from error to error.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    add_to_hydra()
     try:
         run(_arguments_for_hydra(arguments))
     except HydraException as error:

@@ -18,6 +18,7 @@ from rotationbench.errors import ConfigError
 from rotationbench.files import abandoned, remove
 from rotationbench.method import DragMethod
 from rotationbench.paths import project_root
+from rotationbench.plugins import conf_folders
 from rotationbench.settings import check_numbers
 
 if TYPE_CHECKING:
@@ -165,15 +166,16 @@ def build_method(config: dict[str, Any]) -> DragMethod:
 
 
 def named_model(name: str) -> ModelConfig | None:
-    """The settings in `conf/model/<name>.yaml`; None when there is no such file.
+    """The settings in `conf/model/<name>.yaml`, the project's own or a plug-in's; None when there is no such file.
 
     Raises:
         ConfigError: when they are incomplete or wrong.
     """
-    files = {file.stem: file for file in (project_root() / "conf" / "model").glob("*.yaml")}
-    if name not in files:
-        return None
-    return validated(ModelConfig, cast(DictConfig, OmegaConf.load(files[name])), where=f"model {name}")
+    for conf in conf_folders():
+        for file in (conf / "model").glob("*.yaml"):
+            if file.stem == name:
+                return validated(ModelConfig, cast(DictConfig, OmegaConf.load(file)), where=f"model {name}")
+    return None
 
 
 def build_core(

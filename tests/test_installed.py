@@ -38,6 +38,12 @@ class Installed:
         assert done.returncode == expected, done.stderr
         return done
 
+    def python(self, *arguments: str) -> None:
+        """The environment's interpreter."""
+        command = [self.environment / "bin" / "python", *arguments]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
     def install(self, wheel: Path) -> None:
         """Install a wheel without what it depends on."""
         python = str(self.environment / "bin" / "python")
@@ -110,3 +116,21 @@ def test_an_edit_with_the_embedded_model_in_a_folder_without_a_checkout(installe
     assert list(table["label"]) == ["short", "short"]
     assert list(table["sample"]) == ["in-fish", "in-tree"]
     assert set(table["status"]) == {"done"} and table["psnr"].notna().all()
+
+
+def test_a_plugin_brings_a_method_and_a_metric_without_touching_the_project(installed):
+    project = project_root() / "examples" / "rotationbench-plugin"
+    files = [file for file in project.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    assert sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files) < 120
+    installed.install(built_wheel(project, installed.folder / "plugin"))
+    assert " | stamp | " in installed.run("--help").stdout
+    listed = installed.run("list", "methods", "metrics").stdout.splitlines()
+    for name in ("stamp", "sharpness_kept"):
+        (line,) = [line for line in listed if line.split()[:1] == [name]]
+        assert line.split()[1:3] == ["rotationbench-plugin", "0.1.0"]
+    settings = ["method=stamp", "data.split=in_domain", "samples=in-fish", "metrics=[sharpness_kept]"]
+    installed.run(*settings, "results_dir=stamped")
+    table = pd.read_csv(installed.folder / "stamped" / "edits.csv")
+    assert list(table["label"]) == ["stamp"]
+    assert table["sharpness_kept"].notna().all()
+    installed.python("-m", "pytest", "-q", "-p", "no:cacheprovider", str(project / "tests"), "-c", os.devnull)

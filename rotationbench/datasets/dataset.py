@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import overload
 
 from rotationbench.datasets.folders import Folder, folders_below
-from rotationbench.datasets.formats import FORMATS, Entry, Format
+from rotationbench.datasets.formats import Entry, Format, known_formats
 from rotationbench.datasets.formats.rotationbench import IN_DOMAIN, SPLITS
 from rotationbench.datasets.reading import Problems, read_text
 from rotationbench.errors import ConfigError, DatasetError
@@ -122,7 +122,7 @@ def open_dataset(
 
     Args:
         root: a folder with samples below it, or a folder that is a sample itself.
-        format: `"auto"` or one of `FORMATS`.
+        format: `"auto"` or one of `known_formats`.
         split: `"real"`, `"generated"`, `"in_domain"`, `"any"` for every sample, or `"all"` for every sample of the
             benchmark: those in the split `in_domain` are left out, unless there are no others. Formats without splits
             only have `"all"` and `"any"`.
@@ -135,8 +135,9 @@ def open_dataset(
         DatasetError: with every problem of every chosen sample; also when the folder, its format, the split or the
             subset cannot be found.
     """
+    formats = known_formats()
     for key, value, known in (
-        ("data.format", format, ("auto", *FORMATS)),
+        ("data.format", format, ("auto", *formats)),
         ("data.split", split, (*SPLITS, "all", "any")),
         ("data.subset", subset, SUBSETS),
     ):
@@ -147,7 +148,7 @@ def open_dataset(
         raise DatasetError([f"{root}: expected a folder, found {'a file' if root.exists() else 'nothing'}."])
     problems = Problems()
     folders = folders_below(root, problems)
-    form = detected(root, folders) if format == "auto" else FORMATS[format]
+    form = detected(root, folders) if format == "auto" else formats[format]
     entries = form.find(folders, problems)
     if not entries and not problems:
         problems.expected(root, f"{form.signature} ({form.name})", "a folder without any")
@@ -200,12 +201,13 @@ def detected(root: Path, folders: Sequence[Folder]) -> Format:
     Raises:
         DatasetError: when no format, or more than one, is found.
     """
-    counts = {form.name: sum(map(form.marks, folders)) for form in FORMATS.values()}
-    found = [form for form in FORMATS.values() if counts[form.name]]
+    formats = known_formats().values()
+    counts = {form.name: sum(map(form.marks, folders)) for form in formats}
+    found = [form for form in formats if counts[form.name]]
     included = {name for form in found for name in form.includes}
     candidates = [form for form in found if form.name not in included]
     if not candidates:
-        sought = "; ".join(f"{form.signature} ({form.name})" for form in FORMATS.values())
+        sought = "; ".join(f"{form.signature} ({form.name})" for form in formats)
         raise DatasetError([f"{root}: expected samples of a known format, found none. Looked for {sought}."])
     if len(candidates) > 1:
         names = ", ".join(f"{form.name} ({counts[form.name]})" for form in candidates)

@@ -16,7 +16,7 @@ import numpy as np
 
 from rotationbench.datasets.dataset import LISTS, Dataset, open_dataset
 from rotationbench.datasets.dataset import log as dataset_log
-from rotationbench.datasets.formats import FORMATS
+from rotationbench.datasets.formats import known_formats
 from rotationbench.datasets.index import CHECKSUMS, INDEX, data_files, described, index_text
 from rotationbench.datasets.reading import LARGEST_LISTING_BYTES, Problems, read_text
 from rotationbench.errors import DatasetError, RotationBenchError
@@ -152,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Check a data set and print what is wrong with it."""
     parser = argparse.ArgumentParser(description="Check the samples of a data set.")
     parser.add_argument("root", type=Path, help="folder of the data set, or of one sample")
-    parser.add_argument("--format", default="auto", help=f"auto (default), {', '.join(FORMATS)}")
+    parser.add_argument("--format", default="auto", help=f"auto (default), {', '.join(known_formats())}")
     options = parser.parse_args(arguments)
     # Warnings are printed below, all of them and once.
     dataset_log.disabled = True

@@ -26,7 +26,7 @@ def test_help_needs_none_of_the_large_libraries():
 
 
 def test_help_lists_every_choice_and_every_setting():
-    text = help_text(CONF)
+    text = help_text([CONF])
     for group in (folder for folder in CONF.iterdir() if folder.is_dir()):
         line = next(line for line in text.splitlines() if line.startswith(f"  {group.name}="))
         assert set(line.strip().removeprefix(f"{group.name}=").split(" | ")) == {f.stem for f in group.glob("*.yaml")}

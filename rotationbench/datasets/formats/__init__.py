@@ -1,4 +1,6 @@
-"""The formats that `data.format` names, each a module of its own."""
+"""The formats that `data.format` names, each a module of its own, or a plug-in's."""
+
+from functools import lru_cache
 
 from rotationbench.datasets.formats.base import Entry, Format
 from rotationbench.datasets.formats.dragbench_dr import DragBenchDR
@@ -11,6 +13,7 @@ from rotationbench.datasets.formats.red_bench import ReDBench
 from rotationbench.datasets.formats.regiondrag import RegionDrag
 from rotationbench.datasets.formats.rotationbench import RotationBench
 from rotationbench.datasets.formats.vfd_bench import VFDBench
+from rotationbench.plugins import named_classes, origin_of, without_taken
 
 FORMATS: dict[str, Format] = {
     form.name: form
@@ -28,4 +31,17 @@ FORMATS: dict[str, Format] = {
     )
 }
 
-__all__ = ["FORMATS", "Entry", "Format"]
+
+@lru_cache(maxsize=1)
+def known_formats() -> dict[str, Format]:
+    """The project's own formats and those of plug-ins, by name."""
+    named = {form.name: form for form in (named() for named in named_classes("format", Format))}
+    return FORMATS | without_taken(named, FORMATS, "format")
+
+
+def catalogue() -> list[tuple[str, str, str]]:
+    """Each format's name, where it comes from, and what it is recognised by."""
+    return [(name, origin_of(type(form).__module__), form.signature) for name, form in known_formats().items()]
+
+
+__all__ = ["FORMATS", "Entry", "Format", "catalogue", "known_formats"]
