@@ -126,7 +126,7 @@ class MetricSuite:
         """Whether `metrics.json` beside an edit holds all that is available, judged by records: no picture is read."""
         if not self.available:
             return True
-        measured_by = self._measured_by(core, edit.record["seed"])
+        measured_by = self.measured_by(core, edit.record["seed"])
         file = MetricsFile.read(edit.folder)
         return (
             file.edited == edit.record["files"].get(EDITED_FILE)
@@ -156,7 +156,7 @@ class MetricSuite:
                 sample.
         """
         seed = edit.record["seed"]
-        measured_by = self._measured_by(core, seed)
+        measured_by = self.measured_by(core, seed)
         file = MetricsFile.about(edit.folder, edit.record["files"][EDITED_FILE], sample.full_digest)
         lacking = [name for name in self.available if anew or file.measured_by.get(name) != measured_by[name]]
         if lacking:
@@ -164,7 +164,8 @@ class MetricSuite:
             file.add(values, measured_by)
         return {name: file.values[name] for name in self.available}
 
-    def _measured_by(self, core: StableDiffusion | None, seed: int) -> dict[str, Mapping[str, Any]]:
+    def measured_by(self, core: StableDiffusion | None, seed: int) -> dict[str, Mapping[str, Any]]:
+        """By metric, how values come about here; see `MetricFamily.measured_by`."""
         return {
             metric.name: measured_by
             for family in self._families

@@ -31,7 +31,9 @@ def help_text(folders: Sequence[Path]) -> str:
     groups: dict[str, dict[str, None]] = {}
     for file in sorted(file for folder in folders for file in folder.glob("*/*.yaml")):
         groups.setdefault(file.parent.name, {})[file.stem] = None
-    choices = "\n".join(f"  {group}={' | '.join(groups[group])}" for group in sorted(groups.keys() - {*CLASSES}))
+    choices = "\n".join(
+        f"  {group}={' | '.join(sorted(groups[group]))}" for group in sorted(groups.keys() - {*CLASSES})
+    )
     settings = (folders[0] / "config.yaml").read_text(encoding="utf-8")
     # What comes before the first blank line chooses files, what Hydra is told is no setting of ours.
     own = settings.partition("\n\n")[2].partition("\nhydra:")[0].strip()

@@ -1,8 +1,8 @@
 """Plug-ins: other people's packages that bring methods, models, data, formats, metrics and features of their own.
 
 A package says that it is one by an entry point of the group `rotationbench.plugins` whose value is a package with a
-folder `conf/`, laid out as the project's own. What lies there is found as if it lay here; two of its groups name classes
-by `_target_`: `conf/format/` formats of data sets, `conf/metric/` families of metrics.
+folder `conf/`, laid out as the project's own. What lies there is found as if it lay here. Two of its groups name
+classes by `_target_`: `conf/format/` formats of data sets, `conf/metric/` families of metrics.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ FORBIDDEN = {
     "evaluation.metrics": ("evaluation.suite", "evaluation.evaluate", "evaluation.report", "evaluation.table1"),
     "evaluation.suite": ("evaluation.evaluate", "evaluation.report", "evaluation.table1", "evaluation.study"),
     "evaluation.report": ("evaluation.suite", "evaluation.evaluate", "evaluation.table1", "evaluation.study"),
+    "evaluation.submission": ("evaluation.evaluate", "evaluation.table1"),
     "evaluation.table1": (
         "evaluation.suite",
         "evaluation.evaluate",

@@ -92,7 +92,10 @@ def test_formats_metrics_and_models_of_plugins_are_found_beside_the_own(install,
         ({"conf/metric/a.yaml": "- 1"}, r"metric a cannot be used"),
         ({"m.py": "1 / 0", "conf/metric/a.yaml": "_target_: plug_bad.m.A"}, r"metric a cannot be used: .*zero"),
         ({"m.py": METRIC.format(name="psnr"), "conf/metric/a.yaml": "_target_: plug_bad.m.Constant"}, "psnr.*taken"),
-        ({"conf/method/turn.yaml": "name: turn"}, r"plug-in plug_bad: its method turn is hidden by that of rotationbench"),
+        (
+            {"conf/method/turn.yaml": "name: turn"},
+            r"plug-in plug_bad: its method turn is hidden by that of rotationbench",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_plugin_is_said_and_everything_else_goes_on(install, files, message, caplog):
@@ -120,5 +123,5 @@ def test_every_file_of_settings_says_what_it_is(file):
 
 
 def test_a_section_that_there_is_not_is_named():
-    with pytest.raises(ConfigError, match="list: expected names among data, .*metrics, got nothing"):
+    with pytest.raises(ConfigError, match=r"list: expected names among data, .*metrics, got nothing"):
         show(["nothing"], print)
