@@ -134,3 +134,19 @@ def test_a_plugin_brings_a_method_and_a_metric_without_touching_the_project(inst
     assert list(table["label"]) == ["stamp"]
     assert table["sharpness_kept"].notna().all()
     installed.python("-m", "pytest", "-q", "-p", "no:cacheprovider", str(project / "tests"), "-c", os.devnull)
+
+
+@pytest.mark.slow
+def test_results_are_submitted_verified_and_ranked(installed):
+    edited = ["method=turn", "data.split=in_domain", "samples=[in-fish,in-tree]", "metrics=[psnr,rotation_error]"]
+    installed.run(*edited, "results_dir=turned")
+    installed.run("task=submit", "results_dir=turned", "edits=true")
+    verified = installed.run("task=verify", "submission=turned.zip", "share=1")
+    assert verified.stdout.endswith("2 edits of 2 samples, 2 measured again: nothing is wrong.\n")
+    installed.run("task=leaderboard", "submissions=[turned.zip]")
+    assert '"name":"turn"' in (installed.folder / "leaderboard" / "index.html").read_text(encoding="utf-8")
+    content = bytearray((installed.folder / "turned.zip").read_bytes())
+    content[content.index(b"\x89PNG") + 40] ^= 1
+    (installed.folder / "tampered.zip").write_bytes(content)
+    tampered = installed.run("task=verify", "submission=tampered.zip", expected=1)
+    assert "edits/turn/in-fish.png: expected" in tampered.stdout
