@@ -234,7 +234,7 @@ def test_kind_20_an_edit_takes_the_time_of_all_its_phases_but_the_lora(dataset, 
     assert record["seconds"] + record["phases"]["lora"] < elapsed
 
 
-def test_a_failed_sample_is_recorded_and_the_run_goes_on(dataset, tmp_path, monkeypatch):
+def test_kind_4_a_failed_sample_is_recorded_and_the_run_goes_on(dataset, tmp_path, monkeypatch):
     from methods.dragdiffusion import DragDiffusion
 
     results = tmp_path / "results"
@@ -257,7 +257,7 @@ def test_a_failed_sample_is_recorded_and_the_run_goes_on(dataset, tmp_path, monk
     assert set(pd.read_csv(results / "edits.csv")["status"]) == {"done"}
 
 
-def test_a_failure_does_not_destroy_an_earlier_edit(dataset, tmp_path, monkeypatch):
+def test_kind_7_a_failed_remake_counts_and_the_earlier_edit_is_kept(dataset, tmp_path, monkeypatch):
     from methods.dragdiffusion import DragDiffusion
 
     results = tmp_path / "results"
@@ -294,7 +294,7 @@ def test_a_broken_data_set_is_reported_before_anything_runs(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("label", ["a/b", ".hidden", "samples", "Edits.csv", "x" * 300, "nul\0", "\ud800"])
-def test_labels_that_are_no_folder_names_are_refused(dataset, tmp_path, label):
+def test_kind_2_labels_that_are_no_folder_names_are_refused(dataset, tmp_path, label):
     config = compose_config(*overrides(dataset, tmp_path / "results"))
     config.label = label
     with pytest.raises(ConfigError, match="label: expected"):
@@ -308,7 +308,7 @@ def test_labels_that_only_capitals_tell_apart_are_refused(dataset, tmp_path):
         benchmark(dataset, tmp_path / "results", "limit=1", "label=mine")
 
 
-def test_a_corrected_sample_reaches_record_and_copy_without_a_new_edit(dataset, tmp_path):
+def test_kind_13_a_corrected_sample_reaches_record_and_copy_without_a_new_edit(dataset, tmp_path):
     results = tmp_path / "results"
     assert benchmark(dataset, results, "samples=cat1") == 0
     before = finished(results)
@@ -319,7 +319,7 @@ def test_a_corrected_sample_reaches_record_and_copy_without_a_new_edit(dataset, 
     assert ResultStore(results).sample("cat1").meta.angle == 55.0
 
 
-def test_a_broken_kept_sample_is_written_again(dataset, tmp_path):
+def test_kind_1_a_broken_kept_sample_is_written_again(dataset, tmp_path):
     results = tmp_path / "results"
     assert benchmark(dataset, results, "samples=cat1") == 0
     (results / "samples" / "cat1" / "config.json").unlink()
@@ -327,12 +327,12 @@ def test_a_broken_kept_sample_is_written_again(dataset, tmp_path):
     assert ResultStore(results).sample("cat1").prompt == "a photo of a cat"
 
 
-def test_a_broken_sample_that_is_not_chosen_does_not_matter(dataset, tmp_path):
+def test_kind_17_a_broken_sample_that_is_not_chosen_does_not_matter(dataset, tmp_path):
     (dataset / "rocket2" / "config.json").write_text("{")
     assert benchmark(dataset, tmp_path / "results", "samples=cat1") == 0
 
 
-def test_finished_samples_are_not_read_again(dataset, tmp_path, monkeypatch):
+def test_kind_37_finished_samples_are_not_read_again(dataset, tmp_path, monkeypatch):
     from rotationbench.datasets import Dataset
 
     results = tmp_path / "results"
@@ -342,7 +342,7 @@ def test_finished_samples_are_not_read_again(dataset, tmp_path, monkeypatch):
     assert benchmark(dataset, results) == 0
 
 
-def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_is_whole(dataset, tmp_path, monkeypatch):
+def test_kind_4_a_full_disk_ends_the_run_with_one_line_and_keeps_what_is_whole(dataset, tmp_path, monkeypatch):
     results = tmp_path / "results"
     assert benchmark(dataset, results, "limit=1") == 0
     before = finished(results)
@@ -360,7 +360,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_is_whole(dataset,
     assert len(finished(results)) == 4
 
 
-def test_samples_are_chosen_by_name_and_glob():
+def test_kind_17_samples_are_chosen_by_name_before_glob():
     names = ["cat", "cup", "dog"]
     assert chosen_names(names, None, None) == names
     assert chosen_names(names, ["dog", "c*"], 2) == ["cat", "cup"]
@@ -504,7 +504,7 @@ def test_a_method_that_reads_metadata_edits_anew_when_it_changes(dataset, tmp_pa
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_leave_whole_edits_a_table_and_one_line(dataset, tmp_path, number):
+def test_kind_8_signals_leave_whole_edits_a_table_and_one_line(dataset, tmp_path, number):
     results = tmp_path / "results"
     process = start(overrides(dataset, results, "method.max_steps=40"))
     wait_for(lambda: len(finished(results)) >= 1, process)
@@ -524,7 +524,7 @@ def catches(pid: int, number: signal.Signals) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell what a process catches")
-def test_a_signal_during_start_up_is_answered_alike(dataset, tmp_path):
+def test_kind_8_a_signal_during_start_up_is_answered_alike(dataset, tmp_path):
     process = start(overrides(dataset, tmp_path / "results"))
     wait_for(lambda: catches(process.pid, signal.SIGTERM), process)
     process.terminate()
@@ -545,7 +545,7 @@ def test_a_signal_during_start_up_is_answered_alike(dataset, tmp_path):
         ("task=nowhere", "nowhere"),
     ],
 )
-def test_what_goes_wrong_while_objects_are_built_is_one_line(dataset, tmp_path, setting, message):
+def test_kind_25_what_goes_wrong_while_objects_are_built_is_one_line(dataset, tmp_path, setting, message):
     if setting == "device=cuda" and torch.cuda.is_available():
         pytest.skip("this machine has the device")
     process = start([*overrides(dataset, tmp_path / "results", "metrics=fast"), setting])

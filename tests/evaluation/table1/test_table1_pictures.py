@@ -177,7 +177,7 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-def test_decompression_bombs_and_foreign_formats_are_refused_before_decoding(tmp_path, monkeypatch):
+def test_kind_32_decompression_bombs_and_foreign_formats_are_refused_before_decoding(tmp_path, monkeypatch):
     (tmp_path / "bomb.png").write_bytes(png_header(30_000, 30_000))
     (tmp_path / "wide.png").write_bytes(png_header(20_000, 100))
     (tmp_path / "postscript.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 300 300\n%%EndComments\n")

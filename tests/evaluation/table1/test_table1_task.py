@@ -173,7 +173,7 @@ def test_a_shard_that_cannot_be_written_leaves_the_old_one(photos, tmp_path, mon
     assert [path.name for path in tmp_path.iterdir()] == ["chelsea.png.parquet"]
 
 
-def test_names_that_differ_in_their_folder_have_their_own_rows(tmp_path):
+def test_kind_18_names_that_differ_in_their_folder_have_their_own_rows(tmp_path):
     for name in ("x/y.png", "x-y.png", "x%2Fy.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         with Image.open(project_root() / "data/photos/chelsea.png") as image:
@@ -187,7 +187,7 @@ def test_names_that_differ_in_their_folder_have_their_own_rows(tmp_path):
     assert rows["amount"].nunique() == len(rows)
 
 
-def test_a_run_with_other_features_keeps_earlier_rows(photos, tmp_path, monkeypatch):
+def test_kind_18_a_run_with_other_features_keeps_earlier_rows(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(task, "save", lambda figure, path: plt.close(figure))
     quick = ["warps_per_image=1", "worst=0"]
     for features in ("sift", "rootsift"):
@@ -241,7 +241,7 @@ def test_nothing_that_can_run_is_a_failure(photos, tmp_path):
     assert not (tmp_path / "table1/table1.csv").exists()
 
 
-def test_dollars_and_backslashes_in_names_are_shown_as_they_are(photos, tmp_path):
+def test_kind_32_dollars_and_backslashes_in_names_are_shown_as_they_are(photos, tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()
     for name in ("$\\frac{$.png", "x" * 190 + "$_{.png"):
@@ -275,7 +275,7 @@ def test_dollars_and_backslashes_in_names_are_shown_as_they_are(photos, tmp_path
         ("+data.download=true", r"^data\.download: "),
     ],
 )
-def test_settings_that_are_not_its_own_are_refused(photos, tmp_path, override, message):
+def test_kind_18_settings_that_are_not_its_own_are_refused(photos, tmp_path, override, message):
     with pytest.raises(ConfigError, match=message):
         run(compose_config(*arguments(photos, tmp_path, "features=[sift]", override)))
     assert not (tmp_path / "table1").exists()
@@ -291,7 +291,7 @@ def test_feature_names_that_cannot_be_file_names_are_refused(photos, tmp_path, n
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "long" * 100])
-def test_a_results_folder_that_cannot_be_used_is_one_line(photos, tmp_path, place):
+def test_kind_28_a_results_folder_that_cannot_be_used_is_one_line(photos, tmp_path, place):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(ResultsError, match="expected a folder that can be written to") as caught:
         run(compose_config(*arguments(photos, tmp_path / place, "features=[sift]")))
@@ -375,7 +375,7 @@ def test_features_are_loaded_before_any_is_evaluated(photos, tmp_path, monkeypat
         ("+features.mine=5", r"^features\.mine\._target_: "),
     ],
 )
-def test_wrong_settings_are_named(photos, tmp_path, override, message):
+def test_kind_32_wrong_settings_are_named(photos, tmp_path, override, message):
     with pytest.raises(ConfigError, match=message) as caught:
         run(compose_config(*arguments(photos, tmp_path, "features=[sift]", override)))
     assert "\n" not in str(caught.value)

@@ -176,7 +176,7 @@ def test_bad_settings_are_named(golden_core, setting, message):
 
 
 @pytest.mark.slow
-def test_a_compiled_unet_differs_by_rounding_in_every_batch_size_and_with_gradients(golden_core, golden_sample):
+def test_kind_34_a_compiled_unet_differs_by_rounding_in_every_batch_size_and_with_gradients(golden_core, golden_sample):
     plain, compiled = golden_core(attention="sdpa"), golden_core(attention="sdpa", compile_unet=True)
     sample = golden_sample("cat")
     context = plain.embed(PROMPT)

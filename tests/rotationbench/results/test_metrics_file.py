@@ -29,7 +29,7 @@ def test_values_are_kept_for_the_same_picture_and_sample_only(tmp_path):
         assert MetricsFile.about(place, edited, sample).values == {}
 
 
-def test_two_that_measure_at_once_lose_nothing(tmp_path):
+def test_kind_6_two_that_measure_at_once_lose_nothing(tmp_path):
     place = folder(tmp_path)
 
     def add(index: int) -> None:

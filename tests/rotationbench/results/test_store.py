@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from synthetic_results import make_sample
 
+from rotationbench.errors import ResultsError
 from rotationbench.results import ResultStore, changes, fingerprint, read_edit, write_table
 
 
@@ -116,3 +120,26 @@ def test_a_lock_is_exclusive_per_edit_and_can_be_taken_again_by_its_holder(tmp_p
             with pytest.raises(Timeout):
                 FileLock(store.lock("m", name).lock_file).acquire(blocking=False)
     FileLock(store.lock("m", "s").lock_file).acquire(blocking=False)
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "x" * 300, "/proc/nowhere"])
+def test_kind_28_a_results_folder_that_cannot_be_used_is_one_line(tmp_path, place):
+    (tmp_path / "file").touch()
+    with pytest.raises(ResultsError, match=r"expected a folder|File name too long"):
+        ResultStore(tmp_path / place).make()
+
+
+def test_kind_39_a_sample_is_found_without_looking_through_the_others(tmp_path, monkeypatch):
+    store = ResultStore(tmp_path)
+    for index in range(5):
+        store.keep_sample(make_sample(index, 48), replace=False)
+    listed = set()
+    scandir = os.scandir
+
+    def watched(path):
+        listed.add(Path(path))
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", watched)
+    assert store.sample("blob003").name == "blob003"
+    assert listed == {tmp_path / "samples" / "blob003"}

@@ -58,7 +58,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_record_is_one_warning_and_a_row_that_says_so(old, caplog, damage):
+def test_kind_3_a_damaged_record_is_one_warning_and_a_row_that_says_so(old, caplog, damage):
     path = old / "dragdiffusion" / "cat" / "record.json"
     path.write_text(DAMAGE[damage](json.loads(path.read_text())))
     table = write_table(ResultStore(old)).set_index(["label", "sample"])
@@ -78,7 +78,7 @@ def test_malformed_metrics_are_one_warning_and_no_values(old, caplog, content):
     assert sum("metrics.json" in line.message for line in caplog.records) == 1
 
 
-def test_cells_are_no_formulas_for_spreadsheets():
+def test_kind_24_cells_are_no_formulas_for_spreadsheets():
     table = pd.DataFrame({"label": ["=1+1", "@x", "plain"], "angle": [-5.0, 3.0, 0.0]})
     assert harmless(table)["label"].tolist() == ["'=1+1", "'@x", "plain"]
     assert harmless(table)["angle"].tolist() == [-5.0, 3.0, 0.0]
