@@ -85,28 +85,29 @@ class Workshop:
         about = sample_record(sample.name, sample)
         identity = editor.identity(about)
         label, variant = self._label(job, sample.name, fingerprint(identity))
-        edit = self.store.read(label, sample.name)
-        if edit is None or not edit.done:
-            picture, made, arrays = editor.edit(sample, observer)
-            record = {
-                "schema": SCHEMA,
-                **editor.record(),
-                "label": label,
-                "variant": variant,
-                "seed": job.seed,
-                "sample": about,
-                "fingerprint": fingerprint(identity),
-                "identity": identity,
-                "config": self._config | {"method": job.config, "seed": job.seed},
-                **environment(),
-                "started": started.isoformat(),
-                "finished": datetime.now(UTC).isoformat(),
-            }
-            trace = arrays if self.settings.save_latents else None
-            edit = self.store.save(record | made, image=picture, trace=trace)
-            observer.tell_result(self.shown(edit))
-        observer.computing(MEASURING, 0)
-        self.suite.evaluate_edit(edit, sample, self.core() if self.suite.needs_core else None)
+        with self.store.lock(label, sample.name):
+            edit = self.store.read(label, sample.name)
+            if edit is None or not edit.done:
+                picture, made, arrays = editor.edit(sample, observer)
+                record = {
+                    "schema": SCHEMA,
+                    **editor.record(),
+                    "label": label,
+                    "variant": variant,
+                    "seed": job.seed,
+                    "sample": about,
+                    "fingerprint": fingerprint(identity),
+                    "identity": identity,
+                    "config": self._config | {"method": job.config, "seed": job.seed},
+                    **environment(),
+                    "started": started.isoformat(),
+                    "finished": datetime.now(UTC).isoformat(),
+                }
+                trace = arrays if self.settings.save_latents else None
+                edit = self.store.save(record | made, image=picture, trace=trace)
+                observer.tell_result(self.shown(edit))
+            observer.computing(MEASURING, 0)
+            self.suite.evaluate_edit(edit, sample, self.core() if self.suite.needs_core else None)
         write_table(self.store)
         measured = self.store.glance(label, sample.name)
         return self.shown(edit if measured is None else measured)

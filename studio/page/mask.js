@@ -6,7 +6,7 @@ const EDGE = 235;
 export class Mask {
   #strokeBase = null;
   #box = null;
-  #dirty = true;
+  #stale = null;
   #canvas;
   #context;
   #count = 0;
@@ -20,6 +20,11 @@ export class Mask {
     this.colour = [0, 0, 0];
     this.isOutline = false;
     this.version = 0;
+    this.#stale = this.#all;
+  }
+
+  get #all() {
+    return [0, 0, this.width - 1, this.height - 1];
   }
 
   get isEmpty() {
@@ -114,15 +119,21 @@ export class Mask {
   }
 
   #touch(left, top, right, bottom) {
-    const box = this.#box ?? [Infinity, Infinity, -Infinity, -Infinity];
-    this.#box = [
-      Math.min(box[0], Math.max(0, left)),
-      Math.min(box[1], Math.max(0, top)),
-      Math.max(box[2], Math.min(this.width - 1, right)),
-      Math.max(box[3], Math.min(this.height - 1, bottom)),
-    ];
-    this.#dirty = true;
+    this.#box = this.#around(this.#box, [left, top, right, bottom]);
+    // A pixel's neighbours show whether it is at an edge.
+    this.#stale = this.#around(this.#stale, [left - 1, top - 1, right + 1, bottom + 1]);
     this.version += 1;
+  }
+
+  /** The smallest box around both, on the picture. */
+  #around(box, [left, top, right, bottom]) {
+    const other = box ?? [Infinity, Infinity, -Infinity, -Infinity];
+    return [
+      Math.min(other[0], Math.max(0, left)),
+      Math.min(other[1], Math.max(0, top)),
+      Math.max(other[2], Math.min(this.width - 1, right)),
+      Math.max(other[3], Math.min(this.height - 1, bottom)),
+    ];
   }
 
   /**
@@ -166,7 +177,7 @@ export class Mask {
       const start = (y - top) * columns;
       this.data.set(part.subarray(start, start + columns), y * this.width + left);
     }
-    this.#dirty = true;
+    this.#stale = this.#around(this.#stale, [left - 1, top - 1, right + 1, bottom + 1]);
     this.version += 1;
     this.recount();
   }
@@ -185,16 +196,18 @@ export class Mask {
       this.#canvas = new OffscreenCanvas(this.width, this.height);
       this.#context = this.#canvas.getContext("2d");
     }
-    if (this.#dirty) {
+    const box = this.#stale;
+    this.#stale = null;
+    if (box !== null && box[2] >= box[0] && box[3] >= box[1]) {
       const [data, width] = [this.data, this.width];
       const fill = this.isOutline ? 0 : FILL;
-      this.#context.putImageData(this.#painted((index, x) => {
+      const alphaOf = (index, x) => {
         const inner =
           x > 0 && x < width - 1 && data[index - 1] === 1 && data[index + 1] === 1 &&
           index >= width && data[index - width] === 1 && data[index + width] === 1;
         return inner ? fill : EDGE;
-      }, this.colour), 0, 0);
-      this.#dirty = false;
+      };
+      this.#context.putImageData(this.#painted(alphaOf, this.colour, box), box[0], box[1]);
     }
     return this.#canvas;
   }
@@ -204,26 +217,30 @@ export class Mask {
     if (this.colour === colour && this.isOutline === isOutline) return;
     this.colour = colour;
     this.isOutline = isOutline;
-    this.#dirty = true;
+    this.#stale = this.#all;
   }
 
   /** A canvas of the picture's size with the mask opaque in one colour. */
   solid(colour, alpha = 255) {
     const canvas = new OffscreenCanvas(this.width, this.height);
-    canvas.getContext("2d").putImageData(this.#painted(() => alpha, colour), 0, 0);
+    canvas.getContext("2d").putImageData(this.#painted(() => alpha, colour, this.#all), 0, 0);
     return canvas;
   }
 
-  #painted(alphaOf, [red, green, blue]) {
-    const image = new ImageData(this.width, this.height);
+  #painted(alphaOf, [red, green, blue], [left, top, right, bottom]) {
+    const image = new ImageData(right - left + 1, bottom - top + 1);
     const pixels = image.data;
-    for (let index = 0; index < this.data.length; index += 1) {
-      if (this.data[index] === 1) {
-        const place = 4 * index;
-        pixels[place] = red;
-        pixels[place + 1] = green;
-        pixels[place + 2] = blue;
-        pixels[place + 3] = alphaOf(index, index % this.width);
+    let place = 0;
+    for (let y = top; y <= bottom; y += 1) {
+      for (let x = left; x <= right; x += 1) {
+        const index = y * this.width + x;
+        if (this.data[index] === 1) {
+          pixels[place] = red;
+          pixels[place + 1] = green;
+          pixels[place + 2] = blue;
+          pixels[place + 3] = alphaOf(index, x);
+        }
+        place += 4;
       }
     }
     return image;

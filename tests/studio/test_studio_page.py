@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from headless_chromium import chromium
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
-from studio_helpers import make_app, png, served
+from studio_helpers import in_base64, make_app, png, served
 from tests_helpers import GOLDEN
 
 from evaluation.report.collect import read_folders
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(chromium() is None, reason="there is no Chromium
 WIDTH, HEIGHT = 160, 120
 MARGIN = 28
 """Pixels that the page leaves around a picture that it fits into the stage."""
-PATIENCE = 30_000
+PATIENCE = 120_000
 """Milliseconds."""
 
 Point = tuple[float, float]
@@ -418,6 +418,22 @@ def test_files_of_the_rotationdrag_interface_open_together(page, folder):
     np.testing.assert_array_equal(sample.mask, original.mask)
     assert sorted(sample.sources.xy.tolist()) == sorted(original.sources.xy.tolist())
     assert sample.prompt == original.prompt
+
+
+@pytest.mark.parametrize("kind", ["paste", "drop"])
+def test_a_picture_is_pasted_or_dropped(page, kind):
+    script = """([kind, content]) => {
+        const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([bytes], 'carried.png', { type: 'image/png' }));
+        const details = { bubbles: true, cancelable: true };
+        document.dispatchEvent(kind === 'paste'
+            ? new ClipboardEvent('paste', { clipboardData: transfer, ...details })
+            : new DragEvent('drop', { dataTransfer: transfer, ...details }));
+    }"""
+    page.evaluate(script, [kind, in_base64(png(a_picture()))])
+    expect(page.locator("#document-name")).to_have_text("carried")
+    expect(page.locator("#panel-drag")).to_contain_text("160 × 120 pixels")
 
 
 def test_names_and_prompts_are_text_and_nothing_else(page, folder):
