@@ -93,15 +93,15 @@
         element("td", {}, ranks.has(row) ? String(ranks.get(row)) : "–"), name, element("td", {}, failed),
         ...columns.map((column) => cell(row.values[column.index], column))));
     }
-    const head = element("tr", {}, element("th", { scope: "col" }, element("button", { type: "button" }, "#")),
-      heading("method", null), element("th", { scope: "col" }, element("button", { type: "button" }, "failed")),
+    const head = element("tr", {}, element("th", { scope: "col" }, "#"),
+      heading("method", null), element("th", { scope: "col" }, "failed"),
       ...columns.map((column) => heading(`${column.unlike ? "≠ " : ""}${column.title}`, column.name)));
     const plots = board.plots.map((plot) => element("a", { href: plot.path }, plot.title));
     place.replaceChildren(
       element("h2", {}, board.title),
       element("p", { className: "note" }, `${board.samples} samples, version ${board.version}`),
-      element("div", { className: "scroll" }, element("table", {}, element("thead", {}, head), body)),
-      element("p", {}, ...(plots.length ? ["Plots: ", ...plots] : [])));
+      element("p", {}, ...(plots.length ? ["Plots: ", ...plots] : [])),
+      element("div", { className: "scroll" }, element("table", {}, element("thead", {}, head), body)));
   };
 
   const open = () => {
