@@ -8,7 +8,6 @@ from typing import Any
 
 from evaluation.study.paths import DATABASE_FILE, FOLDER
 from evaluation.study.rules import Rules
-from rotationbench.config import BenchmarkConfig
 from rotationbench.errors import ConfigError
 from rotationbench.settings import check_between, check_choice
 
@@ -92,13 +91,6 @@ class StudySettings(Rules):
             raise ConfigError(f"study.labels: expected {FEWEST_LABELS} to {MOST_LABELS} labels, got {len(labels)}.")
         if len(set(labels)) < len(labels):
             raise ConfigError(f"study.labels: expected different labels, got {', '.join(labels)}.")
-
-
-@dataclass
-class StudyConfig(BenchmarkConfig):
-    """Everything `task=study` is told."""
-
-    study: StudySettings = field(default_factory=StudySettings)
 
 
 def database_url(database: str | None, results_dir: Any) -> str:

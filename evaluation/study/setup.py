@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from evaluation.study.design import EXACT, UNCHANGED, Design, items, make_design
 from evaluation.study.material import common_samples, edits_of, encoded, marked
 from evaluation.study.rules import Rules
 from evaluation.study.schema import Picture, Question, Sample, Seat, Study
-from evaluation.study.settings import StudyConfig
+from evaluation.study.settings import StudySettings
+from rotationbench.config import BenchmarkConfig
 from rotationbench.errors import ConfigError
 from rotationbench.results import ResultStore
 
@@ -31,6 +32,13 @@ SETTLED = (
     "picture_quality",
 )
 """Settings that a study is made from and that hold as long as it lasts."""
+
+
+@dataclass
+class StudyConfig(BenchmarkConfig):
+    """Everything `task=study` is told."""
+
+    study: StudySettings = field(default_factory=StudySettings)
 
 
 def open_study(database: Database, settings: StudyConfig) -> bool:

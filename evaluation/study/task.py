@@ -11,8 +11,8 @@ from evaluation.study.database import Database
 from evaluation.study.organiser import organiser_token
 from evaluation.study.participation import Participation
 from evaluation.study.server import listening_socket, make_app, serve
-from evaluation.study.settings import StudyConfig, database_url
-from evaluation.study.setup import open_study
+from evaluation.study.settings import database_url
+from evaluation.study.setup import StudyConfig, open_study
 from evaluation.study.static import write_static
 from evaluation.study.texts import read_texts
 from rotationbench.config import validated

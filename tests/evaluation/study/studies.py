@@ -11,8 +11,8 @@ from evaluation.study.database import Database
 from evaluation.study.design import EXACT, UNCHANGED
 from evaluation.study.participation import Participation
 from evaluation.study.schema import Answer, Participant, Study
-from evaluation.study.settings import StudyConfig, StudySettings, database_url
-from evaluation.study.setup import open_study
+from evaluation.study.settings import StudySettings, database_url
+from evaluation.study.setup import StudyConfig, open_study
 
 LABELS = ["truth", "idle", "backwards"]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from fastapi.testclient import TestClient
@@ -17,6 +19,7 @@ from evaluation.study.server import make_app
 from evaluation.study.settings import StudySettings
 from evaluation.study.texts import LANGUAGES, read_texts, to_html
 from rotationbench.errors import ConfigError
+from rotationbench.paths import project_root
 
 TEXTS = read_texts()
 
@@ -179,6 +182,13 @@ def test_a_database_that_fails_is_no_lost_answer(browse, database):
     with database.writing() as session:
         session.execute(text("ALTER TABLE elsewhere RENAME TO answer"))
     assert client.post("/api/answer", json=reply).json()["place"] == 1
+
+
+def test_a_server_starts_without_loading_models():
+    script = "import sys, evaluation.study.server; print({'torch', 'cv2', 'hydra'} & sys.modules.keys())"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=project_root(), capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def write_translation(folder, **changes):

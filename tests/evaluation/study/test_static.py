@@ -8,6 +8,7 @@ import re
 import pytest
 from sqlalchemy import func, select
 from studies import LABELS, make_study
+from synthetic_results import write_results
 from tests_helpers import compose_config
 
 from evaluation.study.answers import read_answers
@@ -15,6 +16,7 @@ from evaluation.study.importing import import_answers, run
 from evaluation.study.participation import Participation
 from evaluation.study.schema import Answer, Study
 from evaluation.study.static import write_static
+from evaluation.study.task import run as study_task
 from evaluation.study.texts import read_texts
 from rotationbench.errors import ConfigError, DatasetError
 
@@ -111,3 +113,18 @@ def test_other_files_and_none_are_one_line(database, tmp_path):
         run(compose_config("task=study_import", f"study_import.files=[{tmp_path}/none-*.json]", where))
     with pytest.raises(ConfigError, match="expected files of answers, got none"):
         run(compose_config("task=study_import", where))
+
+
+def test_the_task_makes_a_study_and_its_file(tmp_path):
+    write_results(tmp_path / "results", samples=2, side=64)
+    config = compose_config(
+        "task=study",
+        f"results_dir={tmp_path / 'results'}",
+        "study.labels=[truth,idle]",
+        "study.questions=2",
+        "study.participants=2",
+        f"study.static={tmp_path / 'study.html'}",
+    )
+    assert study_task(config) == 0
+    assert (tmp_path / "study.html").is_file() and (tmp_path / "results" / "study" / "study.sqlite3").is_file()
+    assert study_task(config) == 0
