@@ -3,64 +3,40 @@
 from __future__ import annotations
 
 import logging
-import traceback
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import filelock
-from hydra.utils import instantiate
+from filelock import BaseFileLock
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from rotationbench.config import BenchmarkConfig, build_core, build_method, resolve_path, validated
+from rotationbench.config import BenchmarkConfig, build_engine, build_method, resolve_path, validated
 from rotationbench.datasets import Dataset, chosen_names, open_dataset
-from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.editing import Editor
-from rotationbench.errors import ConfigError, DatasetError, LabelError, ResultsError, RotationBenchError
+from rotationbench.engine import Crew, Outcome, Setup, Shard, long_first
+from rotationbench.errors import ConfigError, DatasetError, EngineError, LabelError
 from rotationbench.files import folder_state
 from rotationbench.labels import label_of, swept_settings, variant_name
+from rotationbench.locks import use_leases
 from rotationbench.names import checked_name, folded
-from rotationbench.results import (
-    SAMPLES,
-    SCHEMA,
-    Edit,
-    ResultStore,
-    changed_settings,
-    changes,
-    fingerprint,
-    variant_of,
-    write_table,
-)
-from rotationbench.results.record import environment, failed_record, sample_record
+from rotationbench.results import METRICS_FILE, SAMPLES, Edit, ResultStore, changed_settings, variant_of
+from rotationbench.results.locks import LOCKS
+from rotationbench.results.record import sample_record
 from rotationbench.results.sheet import draw_sheet
-from rotationbench.results.table import summary
+from rotationbench.results.store import read_files
+from rotationbench.results.table import Tables, summary
 from rotationbench.sample import DragSample
+from rotationbench.worker import OF_RECORDS, SHOWN_METRICS, Clerk, EditWorker, Order, Report
 
 log = logging.getLogger(__name__)
 
-SHOWN_METRICS = ("mean_distance", "image_fidelity", "st_lpips", "background_psnr")
 RESERVED_LABELS = (SAMPLES, "report", "table1", "study", "edits.csv", "edits.parquet")
 """What else lies in a results folder beside the labels' folders."""
-
-
-class Evaluator(Protocol):
-    """Measures edits; `evaluator._target_` names the class that does.
-
-    Attributes:
-        needs_core: whether a model must be handed over.
-    """
-
-    needs_core: bool
-
-    def is_current(self, edit: Edit, core: StableDiffusion | None) -> bool:
-        """Whether all that can be measured of an edit lies beside it, judged without reading a picture."""
-        ...
-
-    def evaluate_edit(self, edit: Edit, sample: DragSample, core: StableDiffusion | None) -> dict[str, float | None]:
-        """Measure what is not yet measured of an edit on disk, keep it beside the edit, and return all values."""
-        ...
 
 
 def run(config: DictConfig) -> int:
@@ -76,42 +52,21 @@ def run(config: DictConfig) -> int:
         RotationBenchError: when a setting, the data set, the checkpoint or the results folder cannot be used.
     """
     settings = validated(BenchmarkConfig, config)
-    editor = Editor(build_method(settings.method), settings)
-    evaluator: Evaluator = instantiate(settings.evaluator, metrics=settings.metrics, device=settings.device)
-    data = settings.data
-    dataset = open_dataset(
-        Path(resolve_path(data.root)), data.format, split=data.split, subset=data.subset, check=False
-    )
-    names = chosen_names(dataset.names, settings.samples, settings.limit)
-    benchmark = Benchmark(settings, OmegaConf.to_container(config, resolve=True), dataset, editor, evaluator)  # type: ignore[arg-type]
-    benchmark.refuse_other_settings()
-    benchmark.find_untouched(names)
-    new = [name for name in names if name not in benchmark.untouched]
-    if problems := dataset.problems(new, editor.size_fault):
-        raise DatasetError(problems)
-    benchmark.store.make()
-    if editor.needs_core or evaluator.needs_core:
-        benchmark.core = build_core(
-            settings.model, device=settings.device, dtype=settings.dtype, cache_dir=settings.cache_dir
-        )
-        editor.core = benchmark.core if editor.needs_core else None
-        benchmark.refuse_other_settings()
-    log.info(
-        "%s on %d of %d samples of %s, %s, into %s",
-        benchmark.label,
-        len(names),
-        len(dataset.names),
-        data.root,
-        "no model" if benchmark.core is None else f"model {settings.model.name} on {benchmark.core.device}",
-        benchmark.store.root / benchmark.label,
-    )
+    shard = None if settings.shard is None else Shard.parse(settings.shard)
+    engine = build_engine(settings.engine)
+    plain = OmegaConf.to_container(config, resolve=True)
+    benchmark = Benchmark(settings, plain, Editor(build_method(settings.method), settings))  # type: ignore[arg-type]
+    tables = Tables(benchmark.store)
     try:
-        for name in tqdm(names, desc=benchmark.label, unit="edit", disable=None):
-            benchmark.process(name)
+        with engine.crew(benchmark.setup, settings.workers, settings.device) as crew:
+            names = benchmark.open(shard)
+            benchmark.work(crew, names, tables)
     except KeyboardInterrupt:
-        write_table(benchmark.store)
+        tables.write()
         raise
-    table = write_table(benchmark.store)
+    finally:
+        benchmark.release()
+    table = tables.write()
     for sheet in draw_sheet(benchmark.store, table, rows=settings.sheet_rows, pages=settings.sheet_pages):
         log.info("Contact sheet: %s", sheet)
     print(summary(table, SHOWN_METRICS))
@@ -120,19 +75,19 @@ def run(config: DictConfig) -> int:
 
 
 class Benchmark:
-    """One method, filling one results folder.
+    """One method, filling one results folder: what is to be done, and what becomes of it. It alone writes there.
 
     Args:
         settings: the checked settings.
         config: the same as the user composed it, for the records.
-        dataset: the samples.
-        editor: makes the edits.
-        evaluator: measures the edits.
+        editor: the method, without a model.
 
     Attributes:
-        core: the diffusion model that edits are measured with; None when the evaluator needs none.
+        dataset: the samples, once they have been opened.
         untouched: by sample, the edits that were there at the start of samples whose files are as they were.
+        costs: by sample, what its edit is expected to cost, as far as samples have been read.
         made: how many edits were made.
+        finished: how many samples are done with, those apart that were done before.
         failures: names of the samples that could not be edited or measured.
 
     Raises:
@@ -140,19 +95,13 @@ class Benchmark:
         ResultsError: when the results folder cannot be used.
     """
 
-    def __init__(
-        self,
-        settings: BenchmarkConfig,
-        config: dict[str, Any],
-        dataset: Dataset,
-        editor: Editor,
-        evaluator: Evaluator,
-    ) -> None:
-        self.settings, self.config, self.dataset = settings, config, dataset
-        self.editor, self.evaluator = editor, evaluator
-        self.core: StableDiffusion | None = None
+    dataset: Dataset
+
+    def __init__(self, settings: BenchmarkConfig, config: dict[str, Any], editor: Editor) -> None:
+        self.settings, self.config, self.editor = settings, config, editor
         self.untouched: dict[str, Edit] = {}
-        self.made = 0
+        self.costs: dict[str, float] = {}
+        self.made = self.finished = 0
         self.failures: list[str] = []
         variant = settings.label or variant_name(editor.name, swept_settings())
         self.variant = checked_name(variant, "label", RESERVED_LABELS)
@@ -162,24 +111,60 @@ class Benchmark:
         if clash := next((name for name in others if folded(name) == folded(self.label)), None):
             raise ConfigError(f"label: expected a name of its own, got {self.label!r} beside {clash!r}.")
         self.store.clean()
+        self.clerk = Clerk(editor, config, self.label, self.variant)
+        self._locks: dict[str, BaseFileLock] = {}
 
-    def refuse_other_settings(self) -> None:
+    @property
+    def setup(self) -> Setup:
+        """Makes the workers of this run."""
+        return partial(EditWorker, self.settings, self.config, self.label, self.variant, self.store.root)
+
+    def open(self, shard: Shard | None) -> list[str]:
+        """Open the data set and see that samples which need an edit can have one, and that the results can be written.
+
+        Returns:
+            The names of the chosen samples, those of the shard where there is one.
+
+        Raises:
+            DatasetError: with everything that is wrong with the data.
+            LabelError: when edits of other settings are filed under the label.
+            ResultsError: when the results folder cannot be written to.
+        """
+        self._refuse_other_settings(self.editor.identity({"digest": None}))
+        data = self.settings.data
+        root = Path(resolve_path(data.root))
+        self.dataset = open_dataset(root, data.format, split=data.split, subset=data.subset, check=False)
+        names = chosen_names(self.dataset.names, self.settings.samples, self.settings.limit)
+        if shard is not None:
+            # Which samples are whose must not depend on what others have done by then: all of them are read.
+            self._check(names)
+            names = shard.of({name: self.costs[name] for name in names})
+        self._find_untouched(names)
+        self._check([name for name in names if name not in self.untouched and name not in self.costs])
+        self.store.make()
+        if self.settings.locks == "lease":
+            use_leases(self.store.root / LOCKS)
+        return names
+
+    def _refuse_other_settings(self, identity: Mapping[str, Any]) -> None:
         """Make sure that no edit of other settings is filed under the label, with any seed, unless it may be replaced.
+
+        Args:
+            identity: what decides this run's edits, as far as it is known.
 
         Raises:
             LabelError: when one is; it names the settings.
         """
-        if self.settings.overwrite:
-            return
-        identity = self.editor.identity({"digest": None})
-        for edit in self.store.edits_of(self.variant):
-            if self.label == edit.label or self.variant == variant_of(edit.record):
-                self._refuse_other_settings(edit, identity)
+        self._identity = identity
+        if not self.settings.overwrite:
+            for edit in self.store.edits_of(self.variant):
+                if self.label == edit.label or self.variant == variant_of(edit.record):
+                    self._refuse(edit)
 
-    def _refuse_other_settings(self, edit: Edit, identity: dict[str, Any]) -> None:
+    def _refuse(self, edit: Edit) -> None:
         if edit.record["status"] != "done":
             return
-        changed = changed_settings(edit.record, identity, self.config.get("model", {}))
+        changed = changed_settings(edit.record, self._identity, self.config.get("model", {}))
         if edit.label == self.label and edit.record["seed"] != self.settings.seed:
             changed.append(f"seed: {edit.record['seed']} → {self.settings.seed}")
         if changed:
@@ -188,7 +173,15 @@ class Benchmark:
                 f"({'; '.join(changed)}); use another label, or overwrite=true to replace them."
             )
 
-    def find_untouched(self, names: Sequence[str]) -> None:
+    def _check(self, names: Sequence[str]) -> None:
+        def fault(sample: DragSample) -> str | None:
+            self.costs[sample.name] = self.editor.expected_cost(sample)
+            return self.editor.size_fault(sample)
+
+        if problems := self.dataset.problems(names, fault):
+            raise DatasetError(problems)
+
+    def _find_untouched(self, names: Sequence[str]) -> None:
         """Find out for which samples there is an edit and no file has been touched since; no picture is read."""
         for name in names:
             edit = self.store.glance(self.label, name)
@@ -196,132 +189,118 @@ class Benchmark:
                 continue
             state = edit.record["sample"].get("state")
             if state is not None and state == folder_state(self.dataset.path(name)):
-                self.untouched[name] = edit
+                # Paths and settings of thousands of edits would fill the memory.
+                record = {key: edit.record.get(key) for key in OF_RECORDS}
+                self.untouched[name] = Edit(edit.folder, record)
 
-    def process(self, name: str) -> None:
-        """Make and measure the edit of one sample, unless that is done; a failure is recorded and does not raise.
+    def work(self, crew: Crew, names: Sequence[str], tables: Tables) -> None:
+        """Let the workers make and measure what is not done; the tables are extended from time to time."""
+        self._refuse_other_settings(crew.ask("identity"))
+        edits = list(self.untouched.values())
+        measured = [
+            read_files(edit.folder, METRICS_FILE).get(METRICS_FILE, b"") if crew.remote else None for edit in edits
+        ]
+        log.info(
+            "%s on %d of %d samples of %s, %s, into %s",
+            self.label,
+            len(names),
+            len(self.dataset.names),
+            self.settings.data.root,
+            crew.ask("place"),
+            self.store.root / self.label,
+        )
+        current = crew.ask("current", edits, measured) if edits else []
+        done = {edit.sample_name for edit, is_done in zip(edits, current, strict=True) if is_done}
+        for name in sorted(done):
+            log.info("%s: done before", name)
+        wanting = [name for name in names if name not in done]
+        if crew.remote:
+            wanting = long_first(wanting, self.costs)
+        with tqdm(total=len(names), initial=len(done), desc=self.label, unit="edit", disable=None) as bar:
+            for outcome in crew.work(self._orders(wanting, handed_over=crew.remote), len(wanting)):
+                self._take(outcome)
+                bar.update(len(done) + self.finished - bar.n)
+                tables.extend()
 
-        Raises:
-            LabelError: when another run has filed an edit of other settings there meanwhile.
-            ResultsError: when the disk is full or cannot be written to.
+    def _orders(self, names: Sequence[str], *, handed_over: bool) -> Iterator[Order | None]:
+        """What is to be done, one order after another, each under its lock; None while other runs hold the rest.
+
+        A sample that another run holds is passed over, and looked at again at the end.
         """
-        edit = self._done_before(name)
-        if edit is not None and self.evaluator.is_current(edit, self.core):
-            return
-        lock = self.store.lock(self.label, name)
+        held: deque[tuple[str, BaseFileLock]] = deque()
+        for name in names:
+            lock = self.store.lock(self.label, name)
+            if not self._locked(name, lock):
+                log.info("%s: another run is at it; looked at again at the end", name)
+                held.append((name, lock))
+            elif order := self._order(name, handed_over):
+                yield order
+        while held:
+            for _ in range(len(held)):
+                name, lock = held.popleft()
+                if not self._locked(name, lock):
+                    held.append((name, lock))
+                elif order := self._order(name, handed_over):
+                    yield order
+            if held:
+                yield None
+
+    def _locked(self, name: str, lock: BaseFileLock) -> bool:
         try:
             lock.acquire(blocking=False)
         except filelock.Timeout:
-            log.info("%s: another run is at it; waiting for its result", name)
-            lock.acquire()
-        try:
-            if edit is not None:
-                self._measure(edit, self.store.sample(name))
-                return
-            edit, sample = self._edit(name)
-            if edit is not None and sample is not None:
-                self._measure(edit, sample)
-        finally:
-            lock.release()
+            return False
+        self._locks[name] = lock
+        return True
 
-    def _done_before(self, name: str) -> Edit | None:
-        """The finished edit of a sample whose files, settings, model and method are what they were; nothing is read."""
-        edit = None if self.settings.overwrite else self.untouched.get(name)
-        if edit is None or edit.record["fingerprint"] != fingerprint(self.editor.identity(edit.record["sample"])):
-            return None
-        log.info("%s: done before", name)
-        return edit
-
-    def _edit(self, name: str) -> tuple[Edit | None, DragSample | None]:
+    def _order(self, name: str, handed_over: bool) -> Order | None:
+        """What is to be done with a sample; None when it cannot be read, which is recorded."""
         started = datetime.now(UTC)
         state = folder_state(self.dataset.path(name))
-        sample: DragSample | None = None
-        identity: dict[str, Any] = {}
         try:
             sample = self.dataset[name]
-            about = sample_record(name, sample, state)
-            identity = self.editor.identity(about)
-            before = self.store.read(self.label, name)
-            if before is not None and before.record["status"] == "done":
-                if before.record["fingerprint"] == fingerprint(identity) and not self.settings.overwrite:
-                    return self._done_but_touched(before, sample, about), sample
-                if not self.settings.overwrite:
-                    # Another run may have put it there meanwhile.
-                    self._refuse_other_settings(before, identity)
-                changed = changes(before.record["identity"], identity)
-                log.info("%s: made again (%s)", name, "; ".join(changed) or "overwrite=true")
-            self.store.keep_sample(sample, replace=self.settings.overwrite)
-            picture, made, arrays = self.editor.edit(sample)
-            record = self._record(about, identity, started) | made
-            edit = self.store.save(record, image=picture, trace=arrays if self.settings.save_latents else None)
-        except (ResultsError, LabelError):
-            raise
         except Exception as error:
             # Whatever it is, one sample must not end the run.
-            self._fail(name, sample_record(name, sample, state), identity, started, error)
-            return None, None
-        self.made += 1
-        left = record["distance_left"][-1]
-        log.info("%s: %d steps, %.1f s, %.1f px left", name, record["steps"], record["seconds"], left)
-        if record["unchanged"]:
-            log.warning("%s: the edit equals its source", name)
-        return edit, sample
-
-    def _done_but_touched(self, edit: Edit, sample: DragSample, about: dict[str, Any]) -> Edit:
-        """Let the record and the kept sample follow a data set in which something was corrected that no edit sees."""
-        name = edit.sample_name
-        written = self.store.keep_sample(sample, replace=True)
-        if written or edit.record["sample"].get("full_digest") != sample.full_digest:
-            log.info("%s: done before; what is known about the sample has changed and was taken over", name)
-        else:
-            log.info("%s: done before", name)
-        return self.store.restate(edit, {"sample": about, "remake": None})
-
-    def _measure(self, edit: Edit, sample: DragSample) -> None:
-        try:
-            values = self.evaluator.evaluate_edit(edit, sample, self.core)
-        except ResultsError:
-            raise
-        except Exception as error:
-            # The edit is safe on disk, and one sample must not end the run.
-            expected = isinstance(error, RotationBenchError)
-            log.error("%s: the edit is kept, but measuring it failed: %s", sample.name, error, exc_info=not expected)
-            self.failures.append(sample.name)
-            return
-        shown = ", ".join(f"{key} {value:.3g}" for key in SHOWN_METRICS if (value := values.get(key)) is not None)
-        if shown:
-            log.info("%s: %s", sample.name, shown)
-
-    def _fail(
-        self, name: str, about: dict[str, Any], identity: dict[str, Any], started: datetime, error: Exception
-    ) -> None:
-        self.failures.append(name)
-        expected = isinstance(error, RotationBenchError)
-        log.error("%s: failed: %s: %s", name, type(error).__name__, error, exc_info=not expected)
-        failure = {
-            "type": type(error).__name__,
-            "message": str(error),
-            "traceback": "".join(traceback.format_exception(error)),
-        }
+            self.clerk.failed(self.store, sample_record(name, None, state), {}, started, error)
+            self._finish(name, failed=True)
+            return None
         before = self.store.glance(self.label, name)
-        if before is not None and before.record["status"] == "done":
-            self.store.restate(before, {"remake": failure | {"identity": identity}})
-            log.warning("%s: the earlier edit is kept, and counts as failed until it is made with these settings", name)
-        else:
-            self.store.save(self._record(about, identity, started) | failed_record(failure))
+        if before is not None and not self.settings.overwrite:
+            # Another run may have put it there meanwhile.
+            self._refuse(before)
+        digest = None if before is None or before.record["status"] != "done" else before.record["sample"].get("digest")
+        rewritten, refused = False, tuple[str, ...]()
+        try:
+            # The copy may have been replaced for another label's edits; this label's were made from this very sample.
+            replace = self.settings.overwrite or digest == sample.digest
+            rewritten = self.store.keep_sample(sample, replace=replace)
+        except DatasetError as error:
+            refused = error.problems
+        files = read_files(before.folder) if handed_over and before is not None else {}
+        return Order(name, sample, state, rewritten, refused, files)
 
-    def _record(self, about: dict[str, Any], identity: dict[str, Any], started: datetime) -> dict[str, Any]:
-        return {
-            "schema": SCHEMA,
-            **self.editor.record(),
-            "label": self.label,
-            "variant": self.variant,
-            "seed": self.settings.seed,
-            "sample": about,
-            "fingerprint": fingerprint(identity),
-            "identity": identity,
-            "config": self.config,
-            **environment(),
-            "started": started.isoformat(),
-            "finished": datetime.now(UTC).isoformat(),
-        }
+    def _take(self, outcome: Outcome) -> None:
+        """Put what was made in its place, and let others have the sample."""
+        order: Order = outcome.item
+        if outcome.death is None:
+            report: Report = outcome.result
+        else:
+            about = sample_record(order.name, order.sample, order.state)
+            error = EngineError(f"each process that was at it ended: {outcome.death}.")
+            self.clerk.failed(self.store, about, {}, datetime.now(UTC), error)
+            report = Report(failed=True)
+        if report.files:
+            self.store.put(self.label, order.name, report.files, replace=report.replaced)
+        self.made += report.made
+        self._finish(order.name, failed=report.failed)
+
+    def _finish(self, name: str, *, failed: bool) -> None:
+        if failed:
+            self.failures.append(name)
+        self.finished += 1
+        self._locks.pop(name).release()
+
+    def release(self) -> None:
+        """Let other runs have what this one holds."""
+        while self._locks:
+            self._locks.popitem()[1].release()

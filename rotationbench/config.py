@@ -23,8 +23,13 @@ from rotationbench.settings import check_numbers
 
 if TYPE_CHECKING:
     from rotationbench.diffusion.core import StableDiffusion
+    from rotationbench.engine import Engine
 
 Schema = TypeVar("Schema")
+
+MOST_WORKERS = 4096
+"""More than a run can keep busy; see docs/scale.md."""
+LOCKS = ("auto", "lease")
 
 
 @dataclass
@@ -87,6 +92,10 @@ class BenchmarkConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     evaluator: dict[str, Any] = field(default_factory=dict)
+    engine: dict[str, Any] = field(default_factory=dict)
+    workers: int | None = None
+    shard: str | None = None
+    locks: str = "auto"
     metrics: Any = "fast"
     seed: int = 0
     device: str = "auto"
@@ -108,6 +117,10 @@ class BenchmarkConfig:
             raise ConfigError(f"samples: expected names or globs, got {self.samples!r}.")
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"limit: expected a positive number or null, got {self.limit}.")
+        if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
+            raise ConfigError(f"workers: expected 1 to {MOST_WORKERS} or null, got {self.workers}.")
+        if self.locks not in LOCKS:
+            raise ConfigError(f"locks: expected {' or '.join(LOCKS)}, got {self.locks!r}.")
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"seed: expected 0 to 2³² − 1, got {self.seed}.")
 
@@ -154,15 +167,29 @@ def build_method(config: dict[str, Any]) -> DragMethod:
     Raises:
         ConfigError: when `_target_` is missing or names no dataclass with an `edit`, or when a key or value is wrong.
     """
+    return cast(DragMethod, _built(config, "method", ("edit", "version")))
+
+
+def build_engine(config: dict[str, Any]) -> Engine:
+    """The engine behind `engine`: the dataclass that `_target_` names, with the other keys as its fields.
+
+    Raises:
+        ConfigError: when `_target_` is missing or names no dataclass with a `crew`, or when a key or value is wrong.
+    """
+    return cast("Engine", _built(config, "engine", ("crew",)))
+
+
+def _built(config: dict[str, Any], where: str, members: tuple[str, ...]) -> object:
     settings = {key: value for key, value in config.items() if key not in ("_target_", "name")}
     target = config.get("_target_")
     try:
-        method = get_class(str(target))
+        schema = get_class(str(target))
     except Exception as error:
-        raise ConfigError(f"method._target_: expected the path of a class, got {target!r}: {error}") from error
-    if not is_dataclass(method) or not hasattr(method, "edit") or not hasattr(method, "version"):
-        raise ConfigError(f"method._target_: expected a dataclass with `edit` and `version`, got {target}.")
-    return cast(DragMethod, validated(cast(type, method), settings, where="method"))
+        raise ConfigError(f"{where}._target_: expected the path of a class, got {target!r}: {error}") from error
+    if not is_dataclass(schema) or not all(hasattr(schema, name) for name in members):
+        wanted = " and ".join(f"`{name}`" for name in members)
+        raise ConfigError(f"{where}._target_: expected a dataclass with {wanted}, got {target}.")
+    return validated(cast(type, schema), settings, where=where)
 
 
 def named_model(name: str) -> ModelConfig | None:

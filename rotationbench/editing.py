@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -18,6 +19,9 @@ from rotationbench.observing import Observer
 from rotationbench.points import GridPoints
 from rotationbench.results.record import cost_record, result_record
 from rotationbench.sample import DragSample, resize_image, to_uint8
+
+INVERTED = 0.75
+"""The share of the inference steps by which most methods invert a picture, and sample it again."""
 
 
 class Editor:
@@ -49,6 +53,21 @@ class Editor:
         """What keeps a sample from being edited at its working size, as a sentence; None when nothing does."""
         model = self.settings.model
         return area_fault(sample.size, model.resolution, model.max_pixels) if self.needs_core else None
+
+    def expected_cost(self, sample: DragSample) -> float:
+        """What the edit of a sample is expected to cost, to be compared with that of others by the same method.
+
+        It is the working area in pixels times the UNet's evaluations: those of inversion and sampling, and a drag step
+        for each cell of the supervision grid that the farthest handle has to go, within the step limit.
+        """
+        height, width = sample.size
+        if not self.needs_core:
+            return float(height * width)
+        model = self.settings.model
+        scale = 1.0 if model.resolution is None else model.resolution / min(height, width)
+        way = np.linalg.norm(sample.targets.xy - sample.sources.xy, axis=1).max(initial=0.0) * scale / 2
+        steps = min(way, getattr(self.method, "max_steps", None) or math.inf)
+        return float(height * width * scale**2 * (2 * INVERTED * model.num_inference_steps + steps))
 
     def identity(self, sample: dict[str, Any]) -> dict[str, Any]:
         """What decides the edit of a sample, given as records hold it; two edits that agree in it are the same."""

@@ -37,6 +37,10 @@ class EditCancelledError(RotationBenchError):
     """An edit was ended by the one who asked for it, while it was being made."""
 
 
+class EngineError(RotationBenchError):
+    """Work cannot be done where it was to be done: no worker can be had, or workers that differ from each other."""
+
+
 class DatasetError(RotationBenchError):
     """One or more samples of a data set cannot be used.
 

@@ -26,6 +26,8 @@ except ImportError:  # Windows has none
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the system answers when a disk is full."""
+WITHOUT_FLOCK = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
+"""What file systems answer that have no `flock`, or whose lock server cannot be reached."""
 TEMPORARY = ".tmp-"
 LEFTOVER_SECONDS = 3600
 
@@ -62,13 +64,17 @@ def folder_aside(parent: Path) -> Iterator[Path]:
         with _claimed(folder):
             yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+        except KeyboardInterrupt:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def abandoned(root: Path) -> Iterator[Path]:
     """What killed processes left of `whole_file` and `folder_aside` below `root`; what a living one works with is not.
 
-    Where the system has no advisory locks, leftovers count as abandoned after an hour.
+    Where the system or the file system has no advisory locks, leftovers count as abandoned after an hour.
     """
     for path in sorted(root.rglob(f"{TEMPORARY}*")):
         try:
@@ -116,10 +122,27 @@ def _claim(descriptor: int, *, wait: bool = True) -> None:
     Raises:
         OSError: when another process holds it and `wait` is False.
     """
-    if fcntl is not None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    elif not wait and time.time() - os.fstat(descriptor).st_mtime < LEFTOVER_SECONDS:
+    if has_flock(descriptor, wait=wait):
+        return
+    if not wait and time.time() - os.fstat(descriptor).st_mtime < LEFTOVER_SECONDS:
         raise BlockingIOError("it is younger than an hour")
+
+
+def has_flock(descriptor: int, *, wait: bool = False) -> bool:
+    """Take the `flock` on what is open under `descriptor`; False where system or file system have none.
+
+    Raises:
+        OSError: when another process holds it and `wait` is False.
+    """
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno in WITHOUT_FLOCK:
+            return False
+        raise
+    return True
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -28,6 +28,10 @@ NOT_OF_THE_EDIT = (
     "save_latents",
     "metrics",
     "evaluator",
+    "engine",
+    "workers",
+    "shard",
+    "locks",
     "task",
     "data",
 )

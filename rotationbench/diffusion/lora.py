@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -25,6 +24,7 @@ from rotationbench.diffusion.limits import LORA_FOLDER
 from rotationbench.diffusion.loading import hash_tensors
 from rotationbench.diffusion.merged_lora import lora_merged
 from rotationbench.files import whole_file
+from rotationbench.locks import shared_lock
 from rotationbench.settings import check_between, check_choice, check_not_negative, check_positive
 
 log = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ def _trained(
         return _train(core, image, prompt, settings, seed)
     file = core.cache_dir / LORA_FOLDER / f"{key}.safetensors"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_suffix(".lock")):
+    with shared_lock(file.with_suffix(".lock")):
         cost = _read(core, file)
         if cost is None:
             cost = _train(core, image, prompt, settings, seed)

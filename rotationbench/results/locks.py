@@ -5,26 +5,19 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import BaseFileLock
+
+from rotationbench.locks import shared_lock
 
 LOCKS = ".locks"
 
 
-def edit_lock(folder: Path) -> FileLock:
-    """The lock on the edit in `<results_dir>/<label>/<sample>`; the system frees it when its process ends.
-
-    Within a process it is one lock, which may be taken again by who holds it.
-    """
+def edit_lock(folder: Path) -> BaseFileLock:
+    """The lock on the edit in `<results_dir>/<label>/<sample>`; it does not outlive its holder, see `shared_lock`."""
     name = hashlib.sha256(f"{folder.parent.name}/{folder.name}".encode(errors="surrogatepass")).hexdigest()[:24]
-    return _lock(folder.parent.parent, name)
+    return shared_lock(folder.parent.parent / LOCKS / f"{name}.lock")
 
 
-def table_lock(root: Path) -> FileLock:
+def table_lock(root: Path) -> BaseFileLock:
     """The lock on the tables of a results folder."""
-    return _lock(root, "tables")
-
-
-def _lock(root: Path, name: str) -> FileLock:
-    locks = root / LOCKS
-    locks.mkdir(parents=True, exist_ok=True)
-    return FileLock(locks / f"{name}.lock", is_singleton=True)
+    return shared_lock(root / LOCKS / "tables.lock")

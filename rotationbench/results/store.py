@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import BaseFileLock
 
 from rotationbench.datasets import open_dataset, write_sample
 from rotationbench.errors import DatasetError, ResultsError, RotationBenchError
@@ -111,8 +111,8 @@ class ResultStore:
         """Where the edit of `sample` under `label` lies or would lie."""
         return self.root / label / sample
 
-    def lock(self, label: str, sample: str) -> FileLock:
-        """A lock on one edit; the system frees it when its process ends, however it ends."""
+    def lock(self, label: str, sample: str) -> BaseFileLock:
+        """The lock on one edit, see `shared_lock`."""
         return edit_lock(self.folder(label, sample))
 
     def read(self, label: str, sample: str) -> Edit | None:
@@ -159,6 +159,26 @@ class ResultStore:
             }
             write_json(staging / RECORD_FILE, record)
         return Edit(folder, record)
+
+    def put(self, label: str, sample: str, files: Mapping[str, bytes], *, replace: bool) -> None:
+        """Put files of an edit that was made elsewhere in their place.
+
+        Args:
+            label: the row of the tables that the edit belongs to.
+            sample: the name of the sample that was edited.
+            files: their content by name.
+            replace: they are all there is to be, whole or not at all; otherwise each takes the place of its predecessor.
+
+        Raises:
+            ResultsError: when the disk is full or cannot be written to.
+        """
+        folder = self.folder(label, sample)
+        if replace:
+            with self._replacing(folder) as staging:
+                write_files(staging, files)
+        else:
+            with storage_errors(self.root):
+                write_files(folder, files)
 
     def restate(self, edit: Edit, changes: dict[str, Any]) -> Edit:
         """Correct what the record of an edit says, and leave its files as they are."""
@@ -214,12 +234,15 @@ class ResultStore:
 
     def edits(self) -> Iterator[Edit]:
         """All edits, by label and sample, the damaged ones included; of their files only sizes are compared."""
-        for folder in self.folders():
-            edit = read_edit(folder, thorough=False)
-            if edit is not None:
-                if edit.damage is not None:
-                    log.warning("%s", edit.damage)
-                yield edit
+        found = (self.edit_in(folder) for folder in self.folders())
+        return (edit for edit in found if edit is not None)
+
+    def edit_in(self, folder: Path) -> Edit | None:
+        """The edit in one of `folders`, a damaged one included, which is logged; None when it is gone."""
+        edit = read_edit(folder, thorough=False)
+        if edit is not None and edit.damage is not None:
+            log.warning("%s", edit.damage)
+        return edit
 
     def edits_of(self, variant: str) -> Iterator[Edit]:
         """The edits under labels that begin with a variant's name, the damaged ones left out; otherwise as `edits`."""
@@ -267,6 +290,18 @@ class ResultStore:
                     retired.rename(folder)
                 raise
             flush_to_disk(folder.parent)
+
+
+def read_files(folder: Path, pattern: str = "[!.]*") -> dict[str, bytes]:
+    """The content of the files of an edit by name; empty when there are none."""
+    return {file.name: file.read_bytes() for file in sorted(folder.glob(pattern)) if file.is_file()}
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files by name, each whole or not at all."""
+    for name, content in files.items():
+        with whole_file(folder / name) as temporary:
+            temporary.write_bytes(content)
 
 
 def read_edit(folder: Path, *, thorough: bool = True) -> Edit | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,29 +11,103 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rotationbench.files import whole_file
-from rotationbench.results.locks import table_lock
+from rotationbench.files import folder_state, whole_file
+from rotationbench.results.locks import LOCKS, table_lock
 from rotationbench.results.store import Edit, ResultStore, storage_errors
 
 TABLE_FILE = "edits.parquet"
 TEXT_FILE = "edits.csv"
+ROWS_FILE = f"{LOCKS}/rows.json"
+ROWS_VERSION = 1
+"""Raised when rows, or what they are made from, change."""
+EXTENDED_EVERY = 60.0
+"""Seconds between two tables of a run that goes on."""
+LARGEST_SHARE = 0.05
+"""Of a run's time that goes into its tables."""
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that spreadsheets take for a formula."""
+
+
+class Tables:
+    """The tables of a results folder, written again from time to time while a run goes on.
+
+    Args:
+        store: the results folder.
+    """
+
+    def __init__(self, store: ResultStore) -> None:
+        self.store = store
+        self._due = time.monotonic() + EXTENDED_EVERY
+
+    def extend(self) -> None:
+        """Write the tables, unless that was done a short while ago; of a long run it takes a twentieth at most.
+
+        Raises:
+            ResultsError: when they cannot be written.
+        """
+        started = time.monotonic()
+        if started >= self._due:
+            self.write()
+            taken = time.monotonic() - started
+            self._due = started + max(EXTENDED_EVERY, taken / LARGEST_SHARE)
+
+    def write(self) -> pd.DataFrame:
+        """Write the tables; returns them as one.
+
+        Raises:
+            ResultsError: when they cannot be written.
+        """
+        return write_table(self.store)
 
 
 def write_table(store: ResultStore) -> pd.DataFrame:
     """Write `edits.parquet` and `edits.csv`, one row per edit, from the records and metrics; returns the table.
 
+    Records that have not been touched since the last time are not read again: their rows are kept beside the locks.
+
     Raises:
         ResultsError: when they cannot be written.
     """
     with storage_errors(store.root), table_lock(store.root):
-        table = edits_table(store.edits())
+        table = _table(_rows(store))
         with whole_file(store.root / TABLE_FILE) as temporary:
             table.to_parquet(temporary, index=False)
         with whole_file(store.root / TEXT_FILE) as temporary:
             harmless(table).to_csv(temporary, index=False)
     return table
+
+
+Row = tuple[dict[str, Any], dict[str, float | None]]
+"""What the table says about an edit, and what was measured of it."""
+
+
+def _rows(store: ResultStore) -> list[Row]:
+    """A row per edit, read anew where something in its folder has been touched, and kept for the next time."""
+    kept, rows = _kept_rows(store.root / ROWS_FILE), {}
+    found: list[Row] = []
+    for folder in store.folders():
+        key, state = f"{folder.parent.name}/{folder.name}", folder_state(folder)
+        if key in kept and kept[key][0] == state:
+            rows[key] = kept[key]
+            found.append((kept[key][1], kept[key][2]))
+        elif (edit := store.edit_in(folder)) is not None:
+            row = _row(edit)
+            found.append((row, edit.metrics))
+            if edit.damage is None:
+                rows[key] = [state, row, edit.metrics]
+    if rows != kept:
+        with whole_file(store.root / ROWS_FILE) as temporary:
+            temporary.write_text(json.dumps({"version": ROWS_VERSION, "rows": rows}), encoding="utf-8")
+    return found
+
+
+def _kept_rows(file: Path) -> dict[str, list[Any]]:
+    """State of the folder, row and measured values by edit, as they were the last time; empty when unknown."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return content["rows"] if content["version"] == ROWS_VERSION else {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
 
 
 def edits_table(edits: Iterable[Edit]) -> pd.DataFrame:
@@ -41,13 +117,14 @@ def edits_table(edits: Iterable[Edit]) -> pd.DataFrame:
     label that repeated seeds share. Metrics stand last, under their own names, as float64 with NaN where there is no
     value. An edit that cannot be read has the status `damaged`, with the reason under `error`.
     """
-    rows, measured = [], dict[str, None]()
-    for edit in edits:
-        rows.append(_row(edit) | edit.metrics)
-        measured |= dict.fromkeys(edit.metrics)
+    return _table([(_row(edit), edit.metrics) for edit in edits])
+
+
+def _table(rows: Sequence[Row]) -> pd.DataFrame:
     if not rows:
         return pd.DataFrame()
-    table = pd.DataFrame(rows)
+    measured = dict.fromkeys(name for _, metrics in rows for name in metrics)
+    table = pd.DataFrame([row | metrics for row, metrics in rows])
     for name in ("converged", "unchanged", "unmoved"):
         table[name] = table[name].astype("boolean")
     for name in measured:

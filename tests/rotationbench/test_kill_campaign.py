@@ -165,7 +165,8 @@ def content(place: Path) -> dict[str, Any]:
         elif path.suffix == ".pdf":
             # It names the time at which it was drawn.
             found[name] = path.read_bytes().rstrip().endswith(b"%%EOF")
-        elif path.suffix != ".lock":
+        elif path.suffix != ".lock" and ".locks" not in path.parts:
+            # Locks, and rows that are kept by the times of their files.
             found[name] = path.read_bytes()
     return found
 
