@@ -26,7 +26,7 @@ class Worker(Protocol):
         """
         ...
 
-    def __call__(self, item: Any) -> Any:
+    def __call__(self, item: Any, /) -> Any:
         """Do one item; items and results must be picklable when the engine is not serial."""
         ...
 
