@@ -38,9 +38,7 @@ class Shard:
             raise ConfigError(f"shard: expected i/n, such as 1/8, got {text!r:.40}.")
         shard = cls(int(found[1]), int(found[2]))
         if not 1 <= shard.index <= shard.count:
-            raise ConfigError(
-                f"shard: expected 1/{shard.count or 1} to {shard.count or 1}/{shard.count or 1}, got {text}."
-            )
+            raise ConfigError(f"shard: expected i/n with i from 1 to n, got {text}.")
         return shard
 
     def of(self, costs: Mapping[str, float]) -> list[str]:

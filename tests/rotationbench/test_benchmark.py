@@ -432,6 +432,42 @@ def test_two_runs_at_once_share_the_work(dataset, tmp_path):
     assert len(pd.read_parquet(results / "edits.parquet")) == 4
 
 
+def test_a_sample_that_another_run_holds_is_passed_over_and_done_at_the_end(dataset, tmp_path, monkeypatch, caplog):
+    import fcntl
+
+    from rotationbench.engine import base
+
+    results = tmp_path / "results"
+    file = Path(ResultStore(results).lock("nothing", "cat1").lock_file)
+    arguments = [item for item in overrides(dataset, results) if not item.startswith("method")]
+    waited = []
+    with file.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+
+        def sleep(_):
+            waited.append(sorted(finished(results)))
+            fcntl.flock(held, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(base.time, "sleep", sleep)
+        assert run(compose_config(*arguments, "method=nothing")) == 0
+    # All others were made by the time that there was nothing left but to wait.
+    assert waited == [["nothing/cat2", "nothing/rocket1", "nothing/rocket2"]]
+    assert len(finished(results)) == 4
+
+
+def test_shards_of_a_run_fill_one_folder_together(dataset, tmp_path):
+    results = tmp_path / "results"
+    arguments = [item for item in overrides(dataset, results) if not item.startswith("method")]
+    made = []
+    for shard in ("1/3", "2/3", "3/3"):
+        before = finished(results)
+        assert run(compose_config(*arguments, "method=nothing", f"shard={shard}")) == 0
+        made.append(finished(results).keys() - before.keys())
+        assert before.items() <= finished(results).items()
+    assert sorted(map(len, made)) == [1, 1, 2]
+    assert len(pd.read_parquet(results / "edits.parquet")) == 4
+
+
 def test_the_command_line_says_what_is_wrong_and_how_it_ended(dataset, tmp_path):
     wrong = subprocess.run(
         command(*overrides(dataset, tmp_path / "results", "samples=unicorn")),

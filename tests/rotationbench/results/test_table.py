@@ -137,3 +137,49 @@ def test_the_choice_holds_the_best_and_the_worst():
     assert {"s00", "s01", "s02", "s27", "s28", "s29"} <= set(chosen)
     assert chosen == chosen_rows(done, names, 9)
     assert chosen_rows(done, names[:5], 9) == names[:5]
+
+
+def test_only_records_that_were_touched_are_read_again(old, monkeypatch):
+    from rotationbench.results import store
+
+    first = write_table(ResultStore(old))
+    read = []
+    monkeypatch.setattr(store, "check_record", lambda record: read.append(record["sample"]["name"]))
+    again = write_table(ResultStore(old))
+    assert read == []
+    pd.testing.assert_frame_equal(again, first)
+    assert (old / "edits.csv").read_text() == harmless(first).to_csv(index=False)
+    edit = next(iter(ResultStore(old).edits()))
+    read.clear()
+    record = edit.folder / "record.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"seed": 7}))
+    changed = write_table(ResultStore(old))
+    assert read == [edit.sample_name]
+    assert list(changed["seed"]) == [7, *first["seed"][1:]]
+    shutil.rmtree(edit.folder)
+    assert len(write_table(ResultStore(old))) == len(first) - 1
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 0, "rows": {"a/b": []}}', '{"version": 1}'])
+def test_kept_rows_that_cannot_be_used_are_made_again(old, content):
+    first = write_table(ResultStore(old))
+    (old / ".rows.json").write_text(content)
+    pd.testing.assert_frame_equal(write_table(ResultStore(old)), first)
+
+
+def test_the_tables_of_a_long_run_take_a_small_share_of_its_time(old, monkeypatch):
+    from rotationbench.results import table
+
+    now, written = [0.0], []
+
+    def write(store):
+        written.append(now[0])
+        now[0] += 10.0
+
+    monkeypatch.setattr(table.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(table, "write_table", write)
+    tables = table.Tables(ResultStore(old))
+    while now[0] < 1000:
+        tables.extend()
+        now[0] += 1.0
+    assert written == [60, 260, 460, 660, 860]
