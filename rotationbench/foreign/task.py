@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 from tqdm import tqdm
 
-from rotationbench.benchmark import RESERVED_LABELS, SHOWN_METRICS, Evaluator
+from rotationbench.benchmark import RESERVED_LABELS
 from rotationbench.config import BenchmarkConfig, build_core, resolve_path, validated
 from rotationbench.datasets import Dataset, chosen_names, open_dataset
 from rotationbench.datasets.reading import LARGEST_TEXT_BYTES, text_fault
@@ -31,6 +31,7 @@ from rotationbench.results.record import environment, failed_record, sample_reco
 from rotationbench.results.sheet import draw_sheet
 from rotationbench.results.table import summary
 from rotationbench.sample import DragSample, resize_image
+from rotationbench.worker import SHOWN_METRICS, Evaluator
 
 log = logging.getLogger(__name__)
 
