@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from evaluation.measuring import Measured, MeasureWorker, Measuring
 from evaluation.report.collect import read_folders
 from evaluation.report.tables import overall_tables, summarize, to_markdown
-from evaluation.suite import MetricSuite
-from rotationbench.config import BenchmarkConfig, build_core, validated
+from rotationbench.config import BenchmarkConfig, build_engine, validated
 from rotationbench.datasets import chosen_names
-from rotationbench.errors import ConfigError, ResultsError, RotationBenchError
-from rotationbench.results import SAMPLES, TABLE_FILE, Edit, ResultStore, write_table
+from rotationbench.engine import Crew, Outcome, Shard
+from rotationbench.errors import RotationBenchError
+from rotationbench.results import (
+    EDITED_FILE,
+    METRICS_FILE,
+    SAMPLES,
+    TABLE_FILE,
+    Edit,
+    MetricsFile,
+    ResultStore,
+    write_table,
+)
+from rotationbench.results.store import read_files
+from rotationbench.worker import OF_RECORDS
 
 log = logging.getLogger(__name__)
 
@@ -38,34 +52,17 @@ def run(config: DictConfig) -> int:
         RotationBenchError: when a setting, the results folder or the checkpoint cannot be used.
     """
     settings = validated(BenchmarkConfig, config)
-    suite: MetricSuite = instantiate(settings.evaluator, metrics=settings.metrics, device=settings.device)
-    (folder,) = read_folders([Path(settings.results_dir)])
-    store = ResultStore(folder.root)
-    names = sorted({edit.sample_name for edit in folder.edits if edit.done})
-    names = chosen_names(names, settings.samples, settings.limit)
-    chosen = [edit for edit in folder.edits if edit.done and edit.sample_name in set(names)]
-    core = None
-    if suite.needs_core and chosen:
-        core = build_core(settings.model, device=settings.device, dtype=settings.dtype, cache_dir=settings.cache_dir)
-        _warn_of_other_weights(core.weights_hash, chosen)
-    wanting = [edit for edit in chosen if settings.overwrite or not suite.is_current(edit, core)]
-    # Edits of one sample and seed share the features of their source picture.
-    wanting.sort(key=lambda edit: (edit.sample_name, edit.record["seed"]))
-    failures = 0
-    for edit in tqdm(wanting, desc="evaluate", unit="edit", disable=None):
-        try:
-            sample = store.sample(edit.sample_name)
-            if edit.record["sample"]["digest"] != sample.digest:
-                raise ConfigError(
-                    f"{folder.root / SAMPLES / edit.sample_name}: expected what {edit.folder} was made from, got "
-                    "another picture, mask, prompt or points."
-                )
-            suite.evaluate_edit(edit, sample, core, anew=settings.overwrite)
-        except ResultsError:
-            raise
-        except (RotationBenchError, OSError, ValueError) as error:
-            log.error("%s: not measured: %s", edit.sample_name, error)
-            failures += 1
+    shard = None if settings.shard is None else Shard.parse(settings.shard)
+    engine = build_engine(settings.engine)
+    with engine.crew(partial(MeasureWorker, settings), settings.workers, settings.device) as crew:
+        (folder,) = read_folders([Path(settings.results_dir)])
+        store = ResultStore(folder.root)
+        names = sorted({edit.sample_name for edit in folder.edits if edit.done})
+        names = chosen_names(names, settings.samples, settings.limit)
+        if shard is not None:
+            names = shard.of(dict.fromkeys(names, 1.0))
+        chosen = [edit for edit in folder.edits if edit.done and edit.sample_name in set(names)]
+        failures = _measure(crew, store, chosen, overwrite=settings.overwrite) if chosen else 0
     write_table(store)
     (folder,) = read_folders([folder.root])
     variants = sorted(folder.table["variant"].unique())
@@ -75,7 +72,66 @@ def run(config: DictConfig) -> int:
     return 1 if failures else 0
 
 
-def _warn_of_other_weights(weights: str, edits: Sequence[Edit]) -> None:
+def _measure(crew: Crew, store: ResultStore, chosen: Sequence[Edit], *, overwrite: bool) -> int:
+    """Measure what is not measured; returns how many edits could not be."""
+    _warn_of_other_weights(crew.ask("weights"), chosen)
+    # Paths and settings of thousands of edits need not travel.
+    edits = [replace(edit, record={key: edit.record.get(key) for key in OF_RECORDS}, metrics={}) for edit in chosen]
+    measured = [b"".join(read_files(edit.folder, METRICS_FILE).values()) if crew.remote else None for edit in edits]
+    current = [False] * len(edits) if overwrite else crew.ask("current", edits, measured)
+    wanting = [edit for edit, is_current in zip(edits, current, strict=True) if not is_current]
+    wanting.sort(key=_shared)
+    groups = [list(group) for _, group in itertools.groupby(wanting, _shared)]
+    measured_now = 0
+    with tqdm(total=len(wanting), desc="evaluate", unit="edit", disable=None) as bar:
+        for outcome in crew.work(_orders(store, groups, remote=crew.remote), len(groups)):
+            measured_now += _take(outcome)
+            bar.update(len(outcome.item.edits))
+    return len(wanting) - measured_now
+
+
+def _shared(edit: Edit) -> tuple[str, int]:
+    """What edits have in common that share the features of their source picture."""
+    return edit.sample_name, edit.record["seed"]
+
+
+def _orders(store: ResultStore, groups: Sequence[list[Edit]], *, remote: bool) -> Iterator[Measuring]:
+    for group in groups:
+        try:
+            sample = store.sample(group[0].sample_name)
+        except RotationBenchError as error:
+            for edit in group:
+                log.error("%s: not measured: %s", edit.sample_name, error)
+            continue
+        edits = [edit for edit in group if edit.record["sample"]["digest"] == sample.digest]
+        for edit in group:
+            if edit not in edits:
+                wanted = f"expected what {edit.folder} was made from, got another picture, mask, prompt or points"
+                log.error(
+                    "%s: not measured: %s: %s.", edit.sample_name, store.folder(SAMPLES, edit.sample_name), wanted
+                )
+        if edits:
+            yield Measuring(sample, edits, [read_files(edit.folder) if remote else {} for edit in edits])
+
+
+def _take(outcome: Outcome) -> int:
+    """Put what was measured beside the edits; returns how many were measured."""
+    item: Measuring = outcome.item
+    dead = f"each process that was at it ended: {outcome.death}."
+    found = [Measured(dead)] * len(item.edits) if outcome.death is not None else outcome.result
+    for edit, measured in zip(item.edits, found, strict=True):
+        if measured.fault is not None:
+            log.error("%s: not measured: %s", edit.sample_name, measured.fault)
+        elif measured.values:
+            edited = edit.record["files"][EDITED_FILE]
+            file = MetricsFile.about(edit.folder, edited, item.sample.full_digest)
+            file.add(measured.values, measured.measured_by)
+    return sum(measured.fault is None for measured in found)
+
+
+def _warn_of_other_weights(weights: str | None, edits: Sequence[Edit]) -> None:
+    if weights is None:
+        return
     # Edits that were made without a model have no weights.
     others: set[Any] = {edit.record["weights_hash"] for edit in edits} - {weights, None}
     if others:

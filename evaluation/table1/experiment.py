@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import cv2
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from evaluation.table1.estimation import Estimate, corner_error, estimate_homography
@@ -21,6 +19,10 @@ from evaluation.table1.pairs import Pair, Protocol, make_pairs, reference_crop
 from evaluation.table1.pictures import Picture
 from evaluation.table1.shards import Origin, digest_of, pairs_fingerprint, read_shard, shard_path, write_shard
 from evaluation.table1.warps import Crop
+from rotationbench.engine import Engine
+from rotationbench.engine.host import cores
+from rotationbench.engine.local import Local
+from rotationbench.errors import EngineError
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,59 +112,79 @@ class Job:
         return Origin(digest_of(settings), pairs, extractor.note)
 
 
-def run_feature(job: Job, extractor: Extractor, pictures: list[Picture], *, workers: int, overwrite: bool) -> None:
+def run_feature(
+    job: Job,
+    extractor: Extractor,
+    pictures: list[Picture],
+    *,
+    workers: int | None,
+    overwrite: bool,
+    engine: Engine | None = None,
+) -> None:
     """Make the rows of every picture that has none yet, or none that are still valid.
 
     Args:
         job: what to evaluate.
         extractor: the loaded feature.
         pictures: the reference pictures.
-        workers: processes; features that hold a model on a device use this one alone.
+        workers: how many; None means what suits the engine. On this machine, features that hold a model on a device use
+            this process alone.
         overwrite: make all rows again.
+        engine: where the workers are; None means on this machine.
+
+    Raises:
+        EngineError: when a picture ends each process that is at it.
     """
     origins = {picture: job.origin(picture, extractor) for picture in pictures}
     open_pictures = [picture for picture in pictures if overwrite or not _is_made(job.shard(picture), origins[picture])]
+    if engine is None or not engine.elsewhere:
+        engine = Local()
+        workers = 1 if not job.feature.parallel else min(workers or cores(), max(1, len(open_pictures)))
     with tqdm(total=len(pictures), initial=len(pictures) - len(open_pictures), desc=job.name, unit="picture") as bar:
-        if workers == 1 or len(open_pictures) < 2 or not job.feature.parallel:
-            for picture in open_pictures:
-                _write_shard(job, extractor, picture, origins[picture])
-                bar.update()
+        if not open_pictures:
             return
-        context = multiprocessing.get_context("spawn")
-        workers = min(workers, len(open_pictures))
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(job,)) as pool:
-            futures = [pool.submit(_work, picture, origins[picture]) for picture in open_pictures]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-                    bar.update()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        setup = partial(PictureWorker, job, extractor if workers == 1 and not engine.elsewhere else None)
+        with engine.crew(setup, workers, job.runtime.device) as crew:
+            items = ((picture, picture.path.read_bytes() if crew.remote else b"") for picture in open_pictures)
+            for outcome in crew.work(items, len(open_pictures)):
+                picture, _ = outcome.item
+                if outcome.death is not None:
+                    raise EngineError(f"{picture.path}: each process that was at it ended: {outcome.death}.")
+                write_shard(job.shard(picture), outcome.result, origins[picture])
+                bar.update()
+
+
+class PictureWorker:
+    """Makes the rows of pictures.
+
+    Args:
+        job: what to evaluate.
+        extractor: the loaded feature; None where it is loaded by the worker.
+        remote: whether pictures are handed over, instead of being read where they are.
+    """
+
+    def __init__(self, job: Job, extractor: Extractor | None, *, remote: bool) -> None:
+        self._job, self._extractor, self._remote = job, extractor, remote
+
+    def prepare(self) -> dict[str, Any]:
+        """Load the feature; see `Worker`."""
+        extractor = self._extractor or self._job.feature.load(self._job.runtime)
+        self._extractor = extractor
+        return {"identity": extractor.identity, "note": extractor.note}
+
+    def __call__(self, item: tuple[Picture, bytes]) -> list[dict[str, Any]]:
+        """The rows of a picture."""
+        picture, content = item
+        job, extractor = self._job, cast(Extractor, self._extractor)
+        if not self._remote:
+            return list(evaluate_picture(job.name, job.feature, extractor, picture, job.protocol))
+        with tempfile.NamedTemporaryFile(suffix=picture.path.suffix) as copy:
+            copy.write(content)
+            copy.flush()
+            here = replace(picture, path=Path(copy.name))
+            return list(evaluate_picture(job.name, job.feature, extractor, here, job.protocol))
 
 
 def _is_made(shard: Path, origin: Origin) -> bool:
     read = read_shard(shard)
     return read is not None and read[1].rows == origin.rows
-
-
-def _write_shard(job: Job, extractor: Extractor, picture: Picture, origin: Origin) -> None:
-    rows = list(evaluate_picture(job.name, job.feature, extractor, picture, job.protocol))
-    write_shard(job.shard(picture), rows, origin)
-
-
-_worker: tuple[Job, Extractor] | None = None
-
-
-def _start_worker(job: Job) -> None:
-    global _worker  # noqa: PLW0603 - the one way to hand a pool's processes something to keep
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-    _worker = (job, job.feature.load(job.runtime))
-
-
-def _work(picture: Picture, origin: Origin) -> None:
-    if _worker is None:
-        raise RuntimeError("The process was not started by run_feature().")
-    job, extractor = _worker
-    _write_shard(job, extractor, picture, origin)

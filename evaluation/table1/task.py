@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from evaluation.table1.plots import draw_worst, plot_amounts, plot_rotation, sav
 from evaluation.table1.shards import earlier_features, merge, rows_of
 from evaluation.table1.tables import TABLE_THRESHOLD, accuracies, write_tables
 from evaluation.table1.warps import WarpRanges
-from rotationbench.config import DataConfig, ModelConfig, project_root, resolve_path, validated
+from rotationbench.config import DataConfig, ModelConfig, build_engine, project_root, resolve_path, validated
 from rotationbench.errors import CheckpointError, ConfigError, MissingWeightsError
 from rotationbench.files import abandoned, remove
 from rotationbench.names import checked_name, name_clashes, shortened
@@ -72,7 +71,8 @@ class Table1Config:
         crop: `[height, width]` of the crops where pictures are large enough, in pixels.
         warps: the ranges of the warps.
         thresholds: corner errors up to which a pair is correct, in pixels; 3 is always among them.
-        workers: processes for features without a model; None means one per core.
+        engine: where the features are evaluated.
+        workers: processes for features without a model, None meaning one per core; on a cluster, actors for all.
         worst: pairs on the sheet of each feature; 0 makes no sheet.
         write_pairs: also write the pairs as pictures.
     """
@@ -81,6 +81,7 @@ class Table1Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     features: dict[str, Any] = field(default_factory=dict)
     cache_dir: str | None = None
+    engine: dict[str, Any] = field(default_factory=dict)
     warps_per_image: int = 5
     crop: tuple[int, int] = (480, 640)
     warps: WarpRanges = field(default_factory=WarpRanges)
@@ -141,7 +142,7 @@ def _run(
             write_pairs(folder / "pictures", picture, protocol)
 
     runtime = Runtime(config.model, config.device, config.dtype, config.seed)
-    workers = config.workers or os.cpu_count() or 1
+    engine = build_engine(config.engine) if config.engine else None
     loaded: list[tuple[Job, Extractor]] = []
     missing: dict[str, str] = {}
     for name, feature in features.items():
@@ -153,7 +154,7 @@ def _run(
             continue
         loaded.append((Job(name, feature, runtime, protocol, folder / "features" / name), extractor))
     for job, extractor in loaded:
-        run_feature(job, extractor, pictures, workers=workers, overwrite=config.overwrite)
+        run_feature(job, extractor, pictures, workers=config.workers, overwrite=config.overwrite, engine=engine)
         if config.worst:
             _write_sheet(folder / f"worst-{job.name}.png", job, extractor, pictures, config.worst)
     if not loaded:

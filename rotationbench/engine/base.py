@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 POLL_SECONDS = 0.5
 """How often it is looked whether there is something to do, when for the moment there is nothing."""
@@ -76,6 +76,9 @@ class Crew(Protocol):
 
 class Engine(Protocol):
     """Where work is done; a dataclass that `engine._target_` names, the other keys its fields."""
+
+    elsewhere: ClassVar[bool]
+    """Whether workers may be on other machines, also where there is one alone."""
 
     def crew(self, setup: Setup, workers: int | None, device: str) -> AbstractContextManager[Crew]:
         """Workers for as long as the block lasts.

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rotationbench.engine.base import Alone, Crew, Setup
 from rotationbench.engine.processes import processes
@@ -16,6 +17,8 @@ from rotationbench.errors import ConfigError
 @dataclass(frozen=True)
 class Local:
     """Workers on this machine: one in this process, or several in processes of their own."""
+
+    elsewhere: ClassVar[bool] = False
 
     @contextmanager
     def crew(self, setup: Setup, workers: int | None, device: str) -> Iterator[Crew]:

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+from engine_workers import Doubler, doubler
+
+from rotationbench.engine.base import Alone
+from rotationbench.engine.host import Call, Reply
+from rotationbench.engine.spread import DEATHS, Spread
+from rotationbench.errors import CheckpointError, EngineError
+
+
+class InMemory:
+    """Hosts that answer in any order, die of `"poison"`, and of chance where they are told to."""
+
+    def __init__(self, most: int, *, dying: float = 0.0, kinds: tuple[str, ...] = ("good",)) -> None:
+        self.most, self.dying = most, dying
+        self.random = random.Random(0)
+        self.kinds = itertools.cycle(kinds)
+        self.workers: dict[int, Doubler | None] = {}
+        self.pending: list[tuple[int, Call]] = []
+        self.number = itertools.count()
+        self.at_once = 0
+        self.nobody: str | None = None
+
+    def alive(self):
+        return list(self.workers)
+
+    def start(self):
+        host = next(self.number)
+        self.workers[host] = None
+        return host
+
+    def send(self, host, call):
+        assert host not in [other for other, _ in self.pending], "a host answers one call at a time"
+        self.pending.append((host, call))
+        self.at_once = max(self.at_once, len(self.pending))
+
+    def receive(self, seconds):
+        if not self.pending:
+            return []
+        host, call = self.pending.pop(self.random.randrange(len(self.pending)))
+        is_item = call.name == "__call__"
+        if is_item and (call.arguments[0] == "poison" or self.random.random() < self.dying):
+            del self.workers[host]
+            return [(host, "SIGKILL")]
+        try:
+            if call.name == "setup":
+                worker = Doubler(next(self.kinds), remote=True)
+                value = worker.prepare()
+                self.workers[host] = worker
+            else:
+                value = getattr(self.workers[host], call.name)(*call.arguments)
+        except Exception as error:
+            return [(host, Reply(error=error))]
+        return [(host, Reply(value))]
+
+    def absent(self):
+        return self.nobody
+
+    def stop(self):
+        self.workers.clear()
+
+
+def results(crew, items):
+    return {outcome.item: outcome.result for outcome in crew.work(iter(items), len(items))}
+
+
+@pytest.mark.parametrize("most", [1, 3, 50])
+def test_every_item_is_done_once_by_no_more_workers_than_there_is_room_for(most):
+    hosts = InMemory(most)
+    crew = Spread(hosts, doubler())
+    assert crew.ask("pid") > 0
+    assert len(hosts.workers) == 1
+    assert results(crew, range(20)) == {number: 2 * number for number in range(20)}
+    assert len(hosts.workers) == hosts.at_once == min(most, 20)
+
+
+def test_deaths_cost_nothing_but_the_items_in_flight():
+    hosts = InMemory(4, dying=0.2)
+    outcomes = list(Spread(hosts, doubler()).work(iter(range(200)), 200))
+    assert sorted(outcome.item for outcome in outcomes) == list(range(200))
+    lost = [outcome for outcome in outcomes if outcome.death is not None]
+    assert all(outcome.result == 2 * outcome.item for outcome in outcomes if outcome.death is None)
+    # One in 125 dies three times in a row.
+    assert len(lost) < 10
+
+
+def test_an_item_that_kills_its_hosts_is_given_up_and_the_others_are_done():
+    hosts = InMemory(2)
+    outcomes = {outcome.item: outcome for outcome in Spread(hosts, doubler()).work(iter([1, "poison", 2, 3]), 4)}
+    assert outcomes["poison"].death == "; ".join(["SIGKILL"] * DEATHS)
+    assert [outcomes[number].result for number in (1, 2, 3)] == [2, 4, 6]
+
+
+def test_items_are_drawn_when_somebody_is_free_and_asked_for_again_when_there_are_none():
+    hosts, drawn = InMemory(2), []
+
+    def items():
+        for number in range(6):
+            yield None
+            # What is drawn is held against others.
+            assert len(hosts.pending) < 2
+            drawn.append(number)
+            yield number
+
+    outcomes = [outcome.item for outcome in Spread(hosts, doubler()).work(items(), 6)]
+    assert sorted(outcomes) == drawn == list(range(6))
+
+
+def test_what_a_worker_raises_ends_the_run():
+    crew = Spread(InMemory(2), doubler())
+    with pytest.raises(ZeroDivisionError):
+        list(crew.work(iter([1, ZeroDivisionError()]), 2))
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        Spread(InMemory(2, kinds=("broken",)), doubler()).ask("pid")
+
+
+def test_workers_that_differ_are_refused():
+    with pytest.raises(EngineError, match="the same model, number type and packages, got good and other"):
+        list(Spread(InMemory(2, kinds=("good", "other")), doubler()).work(iter(range(9)), 9))
+
+
+def test_hosts_that_stay_away_end_the_run():
+    hosts = InMemory(2)
+    hosts.nobody = "engine.resources: expected a node"
+    with pytest.raises(EngineError, match="expected a node"):
+        Spread(hosts, doubler()).ask("pid")
+
+
+def test_one_worker_in_this_process_does_the_same():
+    crew = Alone(doubler())
+    assert not crew.remote
+    assert results(crew, range(5)) == {number: 2 * number for number in range(5)}
