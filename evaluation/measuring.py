@@ -88,9 +88,9 @@ class MeasureWorker:
 
         Args:
             edits: what their records say.
-            measured: the content of their `metrics.json`, for a worker that cannot see them.
+            measured: the content of their `metrics.json`, empty where there is none; None for a worker that sees it.
         """
-        files = [None if content is None else {METRICS_FILE: content} for content in measured]
+        files = [None if content is None else {METRICS_FILE: content} if content else {} for content in measured]
         return [self.suite.is_current(self._seen(edit, of), self.core) for edit, of in zip(edits, files, strict=True)]
 
     def __call__(self, item: Measuring) -> list[Measured]:

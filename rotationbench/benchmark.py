@@ -19,12 +19,12 @@ from rotationbench.config import BenchmarkConfig, build_engine, build_method, re
 from rotationbench.datasets import Dataset, chosen_names, open_dataset
 from rotationbench.editing import Editor
 from rotationbench.engine import Crew, Outcome, Setup, Shard, long_first
-from rotationbench.errors import ConfigError, DatasetError, EngineError, LabelError
+from rotationbench.errors import ConfigError, DatasetError, EngineError
 from rotationbench.files import folder_state
 from rotationbench.labels import label_of, swept_settings, variant_name
 from rotationbench.locks import use_leases
 from rotationbench.names import checked_name, folded
-from rotationbench.results import METRICS_FILE, SAMPLES, Edit, ResultStore, changed_settings, variant_of
+from rotationbench.results import METRICS_FILE, SAMPLES, Edit, ResultStore, variant_of
 from rotationbench.results.locks import LOCKS
 from rotationbench.results.record import sample_record
 from rotationbench.results.sheet import draw_sheet
@@ -159,19 +159,7 @@ class Benchmark:
         if not self.settings.overwrite:
             for edit in self.store.edits_of(self.variant):
                 if self.label == edit.label or self.variant == variant_of(edit.record):
-                    self._refuse(edit)
-
-    def _refuse(self, edit: Edit) -> None:
-        if edit.record["status"] != "done":
-            return
-        changed = changed_settings(edit.record, self._identity, self.config.get("model", {}))
-        if edit.label == self.label and edit.record["seed"] != self.settings.seed:
-            changed.append(f"seed: {edit.record['seed']} → {self.settings.seed}")
-        if changed:
-            raise LabelError(
-                f"label: expected edits of one setting under {self.variant!r}, got others in {edit.folder} "
-                f"({'; '.join(changed)}); use another label, or overwrite=true to replace them."
-            )
+                    self.clerk.refuse(edit, identity)
 
     def _check(self, names: Sequence[str]) -> None:
         def fault(sample: DragSample) -> str | None:
@@ -267,7 +255,7 @@ class Benchmark:
         before = self.store.glance(self.label, name)
         if before is not None and not self.settings.overwrite:
             # Another run may have put it there meanwhile.
-            self._refuse(before)
+            self.clerk.refuse(before, self._identity)
         digest = None if before is None or before.record["status"] != "done" else before.record["sample"].get("digest")
         rewritten, refused = False, tuple[str, ...]()
         try:

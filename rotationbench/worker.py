@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import traceback
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +19,8 @@ from hydra.utils import instantiate
 from rotationbench.config import BenchmarkConfig, build_core, build_method
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.editing import Editor
-from rotationbench.errors import ConfigError, DatasetError, ResultsError, RotationBenchError
-from rotationbench.results import METRICS_FILE, SCHEMA, Edit, ResultStore, changes, fingerprint
+from rotationbench.errors import ConfigError, DatasetError, LabelError, ResultsError, RotationBenchError
+from rotationbench.results import METRICS_FILE, SCHEMA, Edit, ResultStore, changed_settings, changes, fingerprint
 from rotationbench.results.record import environment, failed_record, sample_record
 from rotationbench.results.store import read_files
 from rotationbench.sample import DragSample
@@ -106,7 +106,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Clerk:
-    """Writes the records of one run.
+    """Writes the records of one run, and sees that others are of the same settings.
 
     Args:
         editor: makes the edits.
@@ -136,6 +136,28 @@ class Clerk:
             "started": started.isoformat(),
             "finished": datetime.now(UTC).isoformat(),
         }
+
+    def refuse(self, edit: Edit, identity: Mapping[str, Any]) -> None:
+        """Make sure that an edit under the label, or a seed of it, is of the settings of this run.
+
+        Args:
+            edit: the edit.
+            identity: what decides this run's edits, as far as it is known.
+
+        Raises:
+            LabelError: when it is not; it names the settings.
+        """
+        if edit.record["status"] != "done":
+            return
+        seed = self.editor.settings.seed
+        changed = changed_settings(edit.record, identity, self.config.get("model", {}))
+        if edit.label == self.label and edit.record["seed"] != seed:
+            changed.append(f"seed: {edit.record['seed']} → {seed}")
+        if changed:
+            raise LabelError(
+                f"label: expected edits of one setting under {self.variant!r}, got others in {edit.folder} "
+                f"({'; '.join(changed)}); use another label, or overwrite=true to replace them."
+            )
 
     def failed(
         self,
@@ -230,7 +252,7 @@ class EditWorker:
 
         Args:
             edits: what their records say; see `OF_RECORDS`.
-            measured: the content of their `metrics.json`, for a worker that cannot see them.
+            measured: the content of their `metrics.json`, empty where there is none; None for a worker that sees it.
         """
         return [self._is_current(edit, content) for edit, content in zip(edits, measured, strict=True)]
 
@@ -242,7 +264,11 @@ class EditWorker:
             return self.evaluator.is_current(edit, self.core)
         edit = replace(edit, folder=self.store.root / "current")
         edit.folder.mkdir(exist_ok=True)
-        (edit.folder / METRICS_FILE).write_bytes(measured)
+        file = edit.folder / METRICS_FILE
+        if measured:
+            file.write_bytes(measured)
+        else:
+            file.unlink(missing_ok=True)
         return self.evaluator.is_current(edit, self.core)
 
     def __call__(self, order: Order) -> Report:

@@ -1,14 +1,22 @@
-"""Workers for the tests of engines: they need no model, and can be made where this module can be imported."""
+"""Workers for the tests of engines, which need no model, and hosts in memory, which need no process."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
+import pickle
+import random
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
+from rotationbench.engine import Crew, Setup, Worker
+from rotationbench.engine.host import Call, Reply
+from rotationbench.engine.spread import Spread
 from rotationbench.errors import CheckpointError
 
 
@@ -40,3 +48,77 @@ class Doubler:
 
 def doubler(kind: str = "good") -> partial[Doubler]:
     return partial(Doubler, kind)
+
+
+class InMemory:
+    """Hosts that answer in any order, die of `"poison"`, and of chance where they are told to.
+
+    Args:
+        most: how many there can be.
+        dying: the probability that an item ends its host.
+        pickled: whether what is sent is pickled on the way, as it is between processes.
+    """
+
+    def __init__(self, most: int, *, dying: float = 0.0, pickled: bool = True) -> None:
+        self.most, self.dying = most, dying
+        self.random = random.Random(0)
+        self.through = (lambda sent: pickle.loads(pickle.dumps(sent))) if pickled else (lambda sent: sent)
+        self.workers: dict[int, Worker | None] = {}
+        self.pending: list[tuple[int, Call]] = []
+        self.number = itertools.count()
+        self.at_once = 0
+        self.nobody: str | None = None
+
+    def alive(self):
+        return list(self.workers)
+
+    def start(self):
+        host = next(self.number)
+        self.workers[host] = None
+        return host
+
+    def send(self, host, call):
+        assert host not in [other for other, _ in self.pending], "a host answers one call at a time"
+        self.pending.append((host, self.through(call)))
+        self.at_once = max(self.at_once, len(self.pending))
+
+    def receive(self, seconds):
+        if not self.pending:
+            return []
+        host, call = self.pending.pop(self.random.randrange(len(self.pending)))
+        try:
+            value = self.answer(host, call)
+        except Exception as error:
+            return [(host, Reply(error=error))]
+        # A host may die with its work done and nothing handed over.
+        if call.name == "__call__" and (call.arguments[0] == "poison" or self.random.random() < self.dying):
+            del self.workers[host]
+            return [(host, "SIGKILL")]
+        return [(host, self.through(Reply(value)))]
+
+    def answer(self, host, call):
+        if call.name == "setup":
+            worker = self.workers[host] = call.arguments[0](remote=True)
+            return worker.prepare()
+        if call.arguments == ("poison",):
+            return None
+        return getattr(self.workers[host], call.name)(*call.arguments)
+
+    def absent(self):
+        return self.nobody
+
+    def stop(self):
+        self.workers.clear()
+
+
+class InMemoryEngine:
+    """An engine on such hosts."""
+
+    elsewhere: ClassVar[bool] = True
+
+    def __init__(self, hosts: InMemory) -> None:
+        self.hosts = hosts
+
+    @contextmanager
+    def crew(self, setup: Setup, workers: int | None, device: str) -> Iterator[Crew]:
+        yield Spread(self.hosts, setup)

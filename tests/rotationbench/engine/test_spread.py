@@ -1,67 +1,13 @@
 from __future__ import annotations
 
 import itertools
-import random
 
 import pytest
-from engine_workers import Doubler, doubler
+from engine_workers import Doubler, InMemory, doubler
 
 from rotationbench.engine.base import Alone
-from rotationbench.engine.host import Call, Reply
 from rotationbench.engine.spread import DEATHS, Spread
 from rotationbench.errors import CheckpointError, EngineError
-
-
-class InMemory:
-    """Hosts that answer in any order, die of `"poison"`, and of chance where they are told to."""
-
-    def __init__(self, most: int, *, dying: float = 0.0, kinds: tuple[str, ...] = ("good",)) -> None:
-        self.most, self.dying = most, dying
-        self.random = random.Random(0)
-        self.kinds = itertools.cycle(kinds)
-        self.workers: dict[int, Doubler | None] = {}
-        self.pending: list[tuple[int, Call]] = []
-        self.number = itertools.count()
-        self.at_once = 0
-        self.nobody: str | None = None
-
-    def alive(self):
-        return list(self.workers)
-
-    def start(self):
-        host = next(self.number)
-        self.workers[host] = None
-        return host
-
-    def send(self, host, call):
-        assert host not in [other for other, _ in self.pending], "a host answers one call at a time"
-        self.pending.append((host, call))
-        self.at_once = max(self.at_once, len(self.pending))
-
-    def receive(self, seconds):
-        if not self.pending:
-            return []
-        host, call = self.pending.pop(self.random.randrange(len(self.pending)))
-        is_item = call.name == "__call__"
-        if is_item and (call.arguments[0] == "poison" or self.random.random() < self.dying):
-            del self.workers[host]
-            return [(host, "SIGKILL")]
-        try:
-            if call.name == "setup":
-                worker = Doubler(next(self.kinds), remote=True)
-                value = worker.prepare()
-                self.workers[host] = worker
-            else:
-                value = getattr(self.workers[host], call.name)(*call.arguments)
-        except Exception as error:
-            return [(host, Reply(error=error))]
-        return [(host, Reply(value))]
-
-    def absent(self):
-        return self.nobody
-
-    def stop(self):
-        self.workers.clear()
 
 
 def results(crew, items):
@@ -115,12 +61,14 @@ def test_what_a_worker_raises_ends_the_run():
     with pytest.raises(ZeroDivisionError):
         list(crew.work(iter([1, ZeroDivisionError()]), 2))
     with pytest.raises(CheckpointError, match="no such checkpoint"):
-        Spread(InMemory(2, kinds=("broken",)), doubler()).ask("pid")
+        Spread(InMemory(2), doubler("broken")).ask("pid")
 
 
 def test_workers_that_differ_are_refused():
+    kinds = itertools.cycle(["good", "other"])
+    crew = Spread(InMemory(2, pickled=False), lambda remote: Doubler(next(kinds), remote=remote))
     with pytest.raises(EngineError, match="the same model, number type and packages, got good and other"):
-        list(Spread(InMemory(2, kinds=("good", "other")), doubler()).work(iter(range(9)), 9))
+        list(crew.work(iter(range(9)), 9))
 
 
 def test_hosts_that_stay_away_end_the_run():
