@@ -87,6 +87,7 @@ VARIANTS = {
     "draglora": Variant(("method=draglora",)),
     "rotationdrag-bank": Variant(("method=rotationdrag", "method.rotation_bank=3.0")),
     "rotationdrag-exact": Variant(("method=rotationdrag", "method.rotation_bank=null")),
+    "rotationdrag-step": Variant(("method=rotationdrag", "method.rotation_step=3.0")),
     "rotationdrag-anew": Variant(("method=rotationdrag", "method.rotation_bank=null"), anew=True),
 }
 """By label."""

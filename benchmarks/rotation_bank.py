@@ -1,11 +1,11 @@
-"""Whether RotationDrag's bank of rotated pictures changes its edits, beyond what another seed changes.
+"""Whether what RotationDrag may save changes its edits, beyond what another seed changes.
 
 python -m benchmarks.rotation_bank --spacings 3 --seeds 0 1 2
-python -m benchmarks.rotation_bank --seeds 0 1 -- limit=6 metrics=fast
+python -m benchmarks.rotation_bank --spacings --inversion-steps 5 8 --seeds 0 1 -- limit=6 metrics=fast
 
-Every sample is edited with the exact method and with a bank of each spacing, under each seed; what follows `--` are
-settings of `run.py`. What the bank changes is compared with what another seed changes, quantity by quantity. Run from
-the project's root.
+Every sample is edited with the exact method, with a bank of rotated pictures of each spacing, and with rotated pictures
+inverted in so many evaluations, under each seed; what follows `--` are settings of `run.py`. What is saved is compared
+with what another seed changes, quantity by quantity. Run from the project's root.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import itertools
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,21 +28,47 @@ from rotationbench.pictures import read_rgb
 from rotationbench.results import EDITED_FILE, Edit, ResultStore
 
 
-def label_of(spacing: float | None, seed: int) -> str:
-    """The label of edits with a bank of this spacing in degrees, or, with None, of the exact method."""
-    return f"exact-{seed}" if spacing is None else f"bank-{spacing:g}-{seed}"
+@dataclass(frozen=True)
+class Saving:
+    """A way to edit for less.
+
+    Args:
+        label: what its edits' labels begin with.
+        name: what the tables call it.
+        setting: what sets it apart, as `run.py` takes it.
+    """
+
+    label: str
+    name: str
+    setting: str
 
 
-def make_edits(out: Path, settings: Sequence[str], spacings: Sequence[float], seeds: Sequence[int]) -> None:
-    """Edit every sample in every way, into the results folder `out`, as far as that is not done.
+EXACT = Saving("exact", "seeds", "method.rotation_bank=null")
+
+
+def savings(spacings: Sequence[float], inversion_steps: Sequence[int] = ()) -> list[Saving]:
+    """Banks of these spacings in degrees, and inversions of rotated pictures in so many evaluations."""
+    return [
+        *(
+            Saving(f"bank-{degrees:g}", f"bank of {degrees:g}°", f"method.rotation_bank={degrees}")
+            for degrees in spacings
+        ),
+        *(
+            Saving(f"inverted-{steps}", f"inverted in {steps}", f"method.rotation_inversion_steps={steps}")
+            for steps in inversion_steps
+        ),
+    ]
+
+
+def make_edits(out: Path, settings: Sequence[str], ways: Sequence[Saving], seeds: Sequence[int]) -> None:
+    """Edit every sample exactly and in every other way, into the results folder `out`, as far as that is not done.
 
     Raises:
         ResultsError: when an edit failed.
     """
-    for seed, spacing in itertools.product(seeds, (None, *spacings)):
-        label = label_of(spacing, seed)
-        bank = "null" if spacing is None else spacing
-        own = ["method=rotationdrag", f"method.rotation_bank={bank}", f"seed={seed}", f"label={label}"]
+    for seed, way in itertools.product(seeds, (EXACT, *ways)):
+        label = f"{way.label}-{seed}"
+        own = ["method=rotationdrag", way.setting, f"seed={seed}", f"label={label}"]
         if benchmark.run(configuration(["limit=2", *settings, *own, f"results_dir={out}"])):
             raise ResultsError(f"{out / label}: expected edits to be made, got failures; see above.")
 
@@ -65,25 +92,25 @@ def changes(one: Edit, other: Edit) -> dict[str, float]:
     return found | {name: abs(values[0][name] - values[1][name]) for name in shared}
 
 
-def compare(store: ResultStore, spacings: Sequence[float], seeds: Sequence[int]) -> pd.DataFrame:
-    """The changes that seeds and banks make.
+def compare(store: ResultStore, ways: Sequence[Saving], seeds: Sequence[int]) -> pd.DataFrame:
+    """The changes that seeds and savings make.
 
     Returns:
-        A line per comparison: `sample`, `compared` (`"seeds"` or the spacing), the changes by quantity, and for the
-        spacings `evaluations` relative to those of the exact method.
+        A line per comparison: `sample`, `compared` (`"seeds"` or the saving's name), the changes by quantity, and for
+        savings `evaluations` relative to those of the exact method.
     """
     edits = {(edit.label, edit.sample_name): edit for edit in store.edits() if edit.done}
     lines: list[dict[str, object]] = []
     for sample in sorted({name for _, name in edits}):
-        exact = {seed: edits[label_of(None, seed), sample] for seed in seeds}
+        exact = {seed: edits[f"{EXACT.label}-{seed}", sample] for seed in seeds}
         for one, other in itertools.combinations(seeds, 2):
-            lines.append({"sample": sample, "compared": "seeds"} | changes(exact[one], exact[other]))
-        for spacing, seed in itertools.product(spacings, seeds):
-            banked = edits[label_of(spacing, seed), sample]
+            lines.append({"sample": sample, "compared": EXACT.name} | changes(exact[one], exact[other]))
+        for way, seed in itertools.product(ways, seeds):
+            edit = edits[f"{way.label}-{seed}", sample]
             lines.append(
-                {"sample": sample, "compared": f"bank of {spacing:g}°"}
-                | changes(banked, exact[seed])
-                | {"evaluations": banked.record["unet_calls"] / exact[seed].record["unet_calls"]}
+                {"sample": sample, "compared": way.name}
+                | changes(edit, exact[seed])
+                | {"evaluations": edit.record["unet_calls"] / exact[seed].record["unet_calls"]}
             )
     return pd.DataFrame(lines)
 
@@ -99,13 +126,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Edit, compare, and write `rotation_bank.csv` and `rotation_bank.md`; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rotation_bank", description=__doc__.splitlines()[0])
-    parser.add_argument("--spacings", nargs="+", type=float, default=[3.0], help="degrees")
+    parser.add_argument("--spacings", nargs="*", type=float, default=[3.0], help="of banks, in degrees")
+    parser.add_argument("--inversion-steps", nargs="*", type=int, default=[], help="evaluations per rotated picture")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("results/rotation_bank"), help="results folder")
     parser.add_argument("settings", nargs="*", help="as run.py takes them")
     given = parser.parse_args(arguments)
-    make_edits(given.out, given.settings, given.spacings, given.seeds)
-    lines = compare(ResultStore(given.out), given.spacings, given.seeds)
+    ways = savings(given.spacings, given.inversion_steps)
+    make_edits(given.out, given.settings, ways, given.seeds)
+    lines = compare(ResultStore(given.out), ways, given.seeds)
     with whole_file(given.out / "rotation_bank.csv") as file:
         lines.to_csv(file, index=False)
     with whole_file(given.out / "rotation_bank.md") as file:

@@ -41,6 +41,7 @@ def test_every_row_is_a_method(label):
     method = build_method(configuration(VARIANTS[label].settings).method)
     if label.startswith("rotationdrag"):
         assert method.rotation_bank == (3.0 if label == "rotationdrag-bank" else None)
+        assert method.rotation_step == (3.0 if label == "rotationdrag-step" else None)
 
 
 def test_a_row_is_measured_by_phase(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from edits_on_disk import save_edit
 from tests_helpers import GOLDEN
 
-from benchmarks.rotation_bank import changes, compare, main, mean_changes
+from benchmarks.rotation_bank import changes, compare, main, mean_changes, savings
 from rotationbench.files import write_json
 from rotationbench.results import ResultStore, read_edit
 
@@ -31,7 +31,7 @@ def test_changes_compare_paths_pictures_and_shared_values(tmp_path):
 def test_banks_are_compared_with_the_exact_method_and_seeds_with_each_other(tmp_path):
     for label in ("exact-0", "exact-1", "bank-3-0", "bank-3-1"):
         save_edit(tmp_path, label, "a", grey=10 * (label == "exact-1"))
-    lines = compare(ResultStore(tmp_path), spacings=[3.0], seeds=[0, 1])
+    lines = compare(ResultStore(tmp_path), savings([3.0]), seeds=[0, 1])
     assert list(lines["compared"]) == ["seeds", "bank of 3°", "bank of 3°"]
     assert list(lines["picture [of 255]"]) == [10.0, 0.0, 10.0]
     assert list(lines["evaluations"][1:]) == [1.0, 1.0]
@@ -62,3 +62,14 @@ def test_a_bank_as_fine_as_the_angles_changes_nothing_but_the_cost(tmp_path):
     assert lines["picture [of 255]"].item() == 0
     assert lines["evaluations"].item() > 1
     assert "farthest" in (tmp_path / "rotation_bank.md").read_text(encoding="utf-8")
+
+
+def test_an_inversion_in_as_many_evaluations_changes_nothing(tmp_path):
+    small = ["model.num_inference_steps=4", "method.max_steps=2", "method.lora=null", "metrics=none", "device=cpu"]
+    folders = ["model=local", f"model.pretrained={GOLDEN / 'tinyA'}", "data=folder", f"data.root={GOLDEN / 'cases'}"]
+    options = ["--spacings", "--inversion-steps", "3", "--seeds", "0", "--out", str(tmp_path), "--"]
+    assert main([*options, *folders, *small, "method.min_angle=0", "samples=[rocket]"]) == 0
+    (line,) = pd.read_csv(tmp_path / "rotation_bank.csv").to_dict("records")
+    assert line["compared"] == "inverted in 3"
+    # A quarter less than four steps is the whole inversion.
+    assert line["picture [of 255]"] == 0 and line["evaluations"] == 1
