@@ -87,11 +87,10 @@ def as_the_program_computes(core: StableDiffusion, attention: str) -> Iterator[N
         ):
             stack.enter_context(patch(target, replacement))
         set_attention_kernel(core.unet, attention)
-        for module in (core.unet, core.vae):
-            module.to(memory_format=torch.contiguous_format)
+        layout = torch.channels_last if core.device.type == "cuda" else torch.contiguous_format
+        core.unet.to(memory_format=torch.contiguous_format)
         try:
             yield
         finally:
             core.unet.set_attn_processor(processors)
-            for module in (core.unet, core.vae):
-                module.to(memory_format=torch.channels_last)
+            core.unet.to(memory_format=layout)

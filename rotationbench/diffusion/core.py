@@ -84,10 +84,10 @@ class StableDiffusion:
         self.resolution, self.cache_dir, self.max_pixels = resolution, cache_dir, max_pixels
         self.weights_hash = hash_weights(components.unet, components.vae, components.text_encoder)
         self.model_hash = hash_model(self.weights_hash, components.configuration())
-        # Convolutions and attention both read a cell's channels together, on a CPU too.
-        self.unet = components.unet.to(device, memory_format=torch.channels_last)
-        self.vae = components.vae.to(device, memory_format=torch.channels_last)
-        self.text_encoder = components.text_encoder.to(device)
+        # On a CPU, group normalisation with a cell's channels together loses digits in float32.
+        layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+        self.unet = components.unet.to(device, memory_format=layout)
+        self.vae, self.text_encoder = components.vae.to(device), components.text_encoder.to(device)
         self.tokenizer, self.scheduler_config = components.tokenizer, components.scheduler_config
         self.prediction_type = self.scheduler_config.get("prediction_type", "epsilon")
         self.scheduler = DDIMScheduler(
