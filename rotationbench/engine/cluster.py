@@ -233,6 +233,8 @@ def connected(address: str | None, workers: int) -> Any:
         # Who may use the machine may not use the cluster: it asks for the token that Ray makes for the user. Ray reads
         # this when it is imported.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+        # Ray takes 127.0.0.1 for the address that others reach the machine at, unless no others are to be expected.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     if address is None:
         # What can be imported here can be imported there.
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
