@@ -73,7 +73,7 @@ def computed(core, sample, latents=None, inverted=None) -> dict[str, torch.Tenso
 
 @pytest.fixture(scope="module")
 def exact():
-    from conftest import load_case, load_core
+    from tests_helpers import load_case, load_core
 
     return computed(load_core(dtype="fp64", attention="sdpa"), load_case("cat"))
 

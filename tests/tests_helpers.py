@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from PIL import Image
 
 from rotationbench.config import project_root
 from rotationbench.diffusion import StableDiffusion
 from rotationbench.method import DragResult
+from rotationbench.points import ImagePoints
+from rotationbench.sample import DragSample
 
 COUNTERS = ("unet_calls", "unet_images", "unet_grad_calls")
 GOLDEN = Path(__file__).parent / "golden"
@@ -62,3 +66,37 @@ def evaluations(core: StableDiffusion) -> tuple[int, int, int]:
 def recorded_evaluations(expected: dict[str, np.ndarray]) -> tuple[int, int, int]:
     """The same as recorded."""
     return tuple(int(expected[key]) for key in COUNTERS)  # type: ignore[return-value]
+
+
+def load_core(**settings: object) -> StableDiffusion:
+    """The recorded random-weight checkpoint on the CPU, ten inference steps unless told otherwise."""
+    arguments = {"device": "cpu", "dtype": "fp32", "num_inference_steps": 10, "attention": "unfused"} | settings
+    return StableDiffusion.from_pretrained(str(GOLDEN / "tinyA"), **arguments)
+
+
+def load_case(case: str, axis: np.ndarray | None = None) -> DragSample:
+    """A recorded case; `axis` (N, 2) in cells of the supervision grid is added as explicit pivots."""
+    folder = GOLDEN / "cases" / case
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    points = np.array(config["point"], dtype=np.float64)
+    sources, targets = points[0::2], points[1::2]
+    if axis is not None:
+        pivots = axis[:, ::-1] * 2
+        sources, targets = np.concatenate([sources, pivots]), np.concatenate([targets, pivots])
+    with Image.open(folder / "image.png") as image, Image.open(folder / "mask.png") as mask:
+        return DragSample(
+            name=case,
+            image=np.array(image.convert("RGB")),
+            prompt=config["prompt"],
+            sources=ImagePoints(sources),
+            targets=ImagePoints(targets),
+            mask=np.array(mask.convert("L")) > 127,
+        )
+
+
+def load_recording(name: str) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """The arrays of a recording and the options it was made with."""
+    with np.load(GOLDEN / f"{name}.npz") as archive:
+        arrays = {key: archive[key] for key in archive.files}
+    options = json.loads(str(arrays.pop("options"))) if "options" in arrays else {}
+    return arrays, options

@@ -98,7 +98,7 @@ def core(request):
 @pytest.fixture(scope="module")
 def sample(core):
     with unset_fake_temporarily():
-        from conftest import load_case
+        from tests_helpers import load_case
 
         case = load_case("cat")
         return replace(case, image=case.image[:, :96].copy(), mask=case.mask[:, :96].copy())
