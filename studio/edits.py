@@ -23,9 +23,10 @@ from rotationbench.errors import DatasetError
 from rotationbench.labels import label_of, variant_name
 from rotationbench.method import DragMethod
 from rotationbench.names import name_fault
-from rotationbench.results import SAMPLES, SCHEMA, Edit, ResultStore, fingerprint, write_table
-from rotationbench.results.record import environment, sample_record
+from rotationbench.results import SAMPLES, Edit, ResultStore, fingerprint, write_table
+from rotationbench.results.record import sample_record
 from rotationbench.sample import DragSample
+from rotationbench.worker import Clerk
 from studio.forms import OfferedMethod
 from studio.jobs import Job, JobObserver
 from studio.settings import StudioConfig
@@ -89,20 +90,8 @@ class Workshop:
             edit = self.store.read(label, sample.name)
             if edit is None or not edit.done:
                 picture, made, arrays = editor.edit(sample, observer)
-                record = {
-                    "schema": SCHEMA,
-                    **editor.record(),
-                    "label": label,
-                    "variant": variant,
-                    "seed": job.seed,
-                    "sample": about,
-                    "fingerprint": fingerprint(identity),
-                    "identity": identity,
-                    "config": self._config | {"method": job.config, "seed": job.seed},
-                    **environment(),
-                    "started": started.isoformat(),
-                    "finished": datetime.now(UTC).isoformat(),
-                }
+                config = self._config | {"method": job.config, "seed": job.seed}
+                record = Clerk(editor, config, label, variant).record(about, identity, started)
                 trace = arrays if self.settings.save_latents else None
                 edit = self.store.save(record | made, image=picture, trace=trace)
                 observer.tell_result(self.shown(edit))
