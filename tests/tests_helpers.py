@@ -100,3 +100,13 @@ def load_recording(name: str) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         arrays = {key: archive[key] for key in archive.files}
     options = json.loads(str(arrays.pop("options"))) if "options" in arrays else {}
     return arrays, options
+
+
+def places_in(parsed: object) -> list[tuple[dict | list, str | int]]:
+    """Every place in parsed JSON where a value stands: the object or list it stands in, and its key there."""
+    if not isinstance(parsed, (dict, list)):
+        return []
+    places = []
+    for key in parsed if isinstance(parsed, dict) else range(len(parsed)):
+        places += [(parsed, key), *places_in(parsed[key])]
+    return places

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests_helpers import places_in
 
 from rotationbench.datasets import FORMATS, open_dataset, validate, write_sample
 from rotationbench.errors import DatasetError
@@ -143,16 +144,7 @@ def with_value(content, place, value):
         parsed = json.loads(content)
     except ValueError:
         return value.encode(errors="surrogatepass") + content[len(value) :]
-    places = []
-
-    def collect(node):
-        for key in node if isinstance(node, dict) else range(len(node)):
-            places.append((node, key))
-            if isinstance(node[key], (dict, list)):
-                collect(node[key])
-
-    if isinstance(parsed, (dict, list)):
-        collect(parsed)
+    places = places_in(parsed)
     if not places:
         return value.encode()
     node, key = places[min(int(place * len(places)), len(places) - 1)]

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from synthetic_results import write_results
+from tests_helpers import places_in
 
 from evaluation.report.build import combined_table, compare_all, variants_in_order
 from evaluation.report.collect import read_folders
@@ -73,16 +74,7 @@ def mutated(content: bytes, kind: str, place: float, value: str | bytes | None) 
         parsed = json.loads(content)
     except (ValueError, RecursionError):
         return content
-    places = []
-
-    def collect(node):
-        for key in node if isinstance(node, dict) else range(len(node)):
-            places.append((node, key))
-            if isinstance(node[key], (dict, list)):
-                collect(node[key])
-
-    if isinstance(parsed, (dict, list)):
-        collect(parsed)
+    places = places_in(parsed)
     if not places:
         return content
     node, key = places[min(int(place * len(places)), len(places) - 1)]
