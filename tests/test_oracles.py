@@ -58,15 +58,41 @@ def embedded_model():
     return StableDiffusion.from_pretrained(str(project_root() / "data" / "minisd"), device="cpu")
 
 
-@pytest.mark.parametrize("name", ["axe", "chair", "duck-head", "fir-tree"])
-def test_mean_distance_tells_the_exact_result_from_no_edit(embedded_model, name):
-    # Turns of about 20°, which the embedded model's features survive.
-    small = open_dataset(project_root() / "data" / "rotationbench" / f"gen-{name}")[0].resized((128, 128))
-    dragged = ~small.is_pivot
-    sources, targets = small.sources[dragged], small.targets[dragged]
+# Whole objects that turn by 25° at most, over at least a tenth of the picture.
+TURNED_LITTLE = (
+    "axe",
+    "bell",
+    "chair",
+    "fir-tree",
+    "light-bulb",
+    "paintbrush",
+    "palm-tree",
+    "pickaxe",
+    "saxophone",
+    "screwdriver",
+    "toothbrush",
+    "tower",
+    "trophy",
+    "umbrella",
+    "victory-hand",
+    "wine-glass",
+)
+
+
+def test_mean_distance_tells_the_exact_result_from_no_edit(embedded_model):
+    # The embedded model's features lose a point on some objects (the axe, the pickaxe), whatever the edit: the medians
+    # are what a comparison of methods stands on, and they move by less than a pixel between CPUs and number types.
     settings = DiftSettings(timestep=101, up_block=2, ensemble=4)
-    before = dift_features(embedded_model, small.image, settings)
-    after = dift_features(embedded_model, small.target, settings)
-    way = np.linalg.norm(sources.xy - targets.xy, axis=1).mean()
-    assert mean_distance(before, before, sources, targets, small.size) == pytest.approx(way, abs=1.0)
-    assert mean_distance(before, after, sources, targets, small.size) < min(6.0, way / 2)
+    nothing, exact, ways = [], [], []
+    for name in TURNED_LITTLE:
+        small = open_dataset(project_root() / "data" / "rotationbench" / f"gen-{name}")[0].resized((128, 128))
+        dragged = ~small.is_pivot
+        sources, targets = small.sources[dragged], small.targets[dragged]
+        before = dift_features(embedded_model, small.image, settings)
+        after = dift_features(embedded_model, small.target, settings)
+        ways.append(np.linalg.norm(sources.xy - targets.xy, axis=1).mean())
+        nothing.append(mean_distance(before, before, sources, targets, small.size))
+        exact.append(mean_distance(before, after, sources, targets, small.size))
+    assert nothing == pytest.approx(ways, abs=1.0)
+    assert np.median(exact) < np.median(nothing) / 2
+    assert np.mean(np.array(exact) < np.array(nothing)) >= 0.75
