@@ -12,7 +12,6 @@ from typing import Annotated, Any, NoReturn
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
-from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.staticfiles import StaticFiles
 
@@ -24,7 +23,7 @@ from rotationbench.sample import DragSample
 from studio.annotation import Annotation, Strict, annotation_of, annotation_of_config, sample_of
 from studio.edits import Workshop
 from studio.forms import chosen_method
-from studio.guard import Guard
+from studio.guard import StudioGuard
 from studio.jobs import Board, QueueFullError
 from studio.library import Library, NameTakenError
 from studio.pictures import PictureShelf, UploadError, png_of, text_of_mask, thumbnail_of
@@ -88,7 +87,7 @@ def create_app(settings: StudioConfig, workshop: Workshop, token: str | None) ->
         pictures.close()
 
     app = FastAPI(title="RotationBench studio", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Guard, token=token, only_loopback=studio.is_loopback, most_bytes=studio.most_upload_bytes)
+    app.add_middleware(StudioGuard, token=token, only_loopback=studio.is_loopback, most_bytes=studio.most_upload_bytes)
     app.state.board = board
     _answer_errors(app)
     _add_page(app)
@@ -101,23 +100,19 @@ def create_app(settings: StudioConfig, workshop: Workshop, token: str | None) ->
 
 
 def _answer_errors(app: FastAPI) -> None:
-    """Every refusal is one line under `error`."""
+    """Every refusal is one line under `detail`."""
 
     @app.exception_handler(RotationBenchError)
     async def refused(request: Request, error: RotationBenchError) -> JSONResponse:
         status = next((status for kind, status in STATUSES.items() if isinstance(error, kind)), 500)
         text = "; ".join(error.problems) if isinstance(error, DatasetError) else " ".join(str(error).split())
-        return JSONResponse({"error": text}, status_code=status)
+        return JSONResponse({"detail": text}, status_code=status)
 
     @app.exception_handler(RequestValidationError)
     async def misread(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-        return JSONResponse({"error": f"{place}: {first['msg']}."[:500]}, status_code=422)
-
-    @app.exception_handler(StarletteHTTPException)
-    async def answered(request: Request, error: StarletteHTTPException) -> JSONResponse:
-        return JSONResponse({"error": str(error.detail)}, status_code=error.status_code)
+        return JSONResponse({"detail": f"{place}: {first['msg']}."[:500]}, status_code=422)
 
 
 def _add_page(app: FastAPI) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
@@ -11,12 +10,9 @@ from omegaconf import DictConfig
 
 from rotationbench.config import validated
 from rotationbench.errors import ConfigError
-from studio.settings import StudioConfig, StudioSettings
+from studio.settings import StudioConfig
 
 log = logging.getLogger(__name__)
-
-SECONDS_TO_HANG_UP = 1
-BACKLOG = 256
 
 
 def run(config: DictConfig) -> int:
@@ -32,8 +28,7 @@ def run(config: DictConfig) -> int:
         RotationBenchError: when a setting, a folder or the address cannot be used.
     """
     try:
-        import uvicorn  # noqa: PLC0415 - an extra, which the message below names
-
+        from rotationbench.serving import listening, serve, url_of  # noqa: PLC0415 - an extra, which the message names
         from studio.app import create_app  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigError(
@@ -48,46 +43,9 @@ def run(config: DictConfig) -> int:
     workshop = Workshop(settings, config, offered_methods(overrides), suite)
     token = settings.studio.needed_token()
     app = create_app(settings, workshop, token)
-    with listening(settings.studio) as bound:
-        host, port = bound.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        log.info("The studio is at http://%s:%d/%s", shown, port, "" if token is None else f"?token={token}")
-        log.info("Samples go to %s, edits to %s; Ctrl-C ends it.", settings.studio.samples, settings.results_dir)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=SECONDS_TO_HANG_UP,
-            )
-        )
-        try:
-            server.run(sockets=[bound])
-        except KeyboardInterrupt:
-            log.info("The studio is closed.")
+    bound = listening(settings.studio.host, settings.studio.port, "studio")
+    log.info("The studio is at %s%s", url_of(bound), "" if token is None else f"?token={token}")
+    log.info("Samples go to %s, edits to %s; Ctrl-C ends it.", settings.studio.samples, settings.results_dir)
+    serve(app, bound)
+    log.info("The studio is closed.")
     return 0
-
-
-def listening(studio: StudioSettings) -> socket.socket:
-    """A socket that listens where the studio is to be found.
-
-    Raises:
-        ConfigError: when the address is no address of this machine, or is taken.
-    """
-    try:
-        found = socket.getaddrinfo(studio.host, studio.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
-        bound = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise ConfigError(f"studio.host: expected an address of this machine, got {studio.host!r}: {error}.") from error
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        bound.listen(BACKLOG)
-    except (OSError, OverflowError) as error:
-        bound.close()
-        raise ConfigError(
-            f"studio.port: expected one that is free at {studio.host}, got {studio.port}: {error}."
-        ) from error
-    return bound

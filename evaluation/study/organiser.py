@@ -6,10 +6,10 @@ import csv
 import hmac
 import secrets
 import time
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
-from fastapi import APIRouter, Cookie, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
@@ -17,9 +17,9 @@ from sqlalchemy import select
 from evaluation.study.answers import Answers, flat, read_answers
 from evaluation.study.participation import Participation
 from evaluation.study.schema import Participant, Seat, Study
-from evaluation.study.web import Signed, own_url, set_cookie
+from evaluation.study.web import Signed
 
-COOKIE = "organiser"
+ORGANISER = "organiser"
 MOST_LINKS = 500
 HOUR = 3600
 
@@ -60,11 +60,10 @@ def organiser_router(participation: Participation, page: str, public_url: str | 
     """
     router = APIRouter()
     token = organiser_token(participation.secret)
-    signed, people = Signed(participation.secret, COOKIE), Signed(participation.secret, "participant")
-    secure = (public_url or "").startswith("https://")
+    own, people = Signed(participation, ORGANISER, public_url), Signed(participation, "participant", public_url)
 
-    def let_in(cookie: Annotated[str | None, Cookie(alias=COOKIE)] = None) -> None:
-        if signed.read(cookie) != COOKIE:
+    def let_in(request: Request) -> None:
+        if own.of(request) != ORGANISER:
             raise HTTPException(401, "Expected the organiser's token.")
 
     def answers() -> tuple[Answers, float | None, dict[str, Any]]:
@@ -90,7 +89,7 @@ def organiser_router(participation: Participation, page: str, public_url: str | 
     def enter(content: Token, response: Response) -> dict[str, bool]:
         if not hmac.compare_digest(content.token.encode(), token.encode()):
             raise HTTPException(403, "This is not the organiser's token.")
-        set_cookie(response, COOKIE, signed.write(COOKIE), secure=secure, strict=True)
+        own.keep(response, ORGANISER, strict=True)
         return {"known": True}
 
     @router.get("/api/organiser/overview", dependencies=known)
@@ -103,7 +102,7 @@ def organiser_router(participation: Participation, page: str, public_url: str | 
         made = [secrets.token_urlsafe(12) for _ in range(content.count)]
         with participation.database.writing() as session:
             session.add_all(Participant(id=who, origin="page", invited=time.time()) for who in made)
-        return [f"{own_url(request, public_url)}p/{people.write(who)}" for who in made]
+        return [people.link(request, who) for who in made]
 
     @router.post("/api/organiser/close", dependencies=known)
     def close(content: Closing) -> dict[str, bool]:

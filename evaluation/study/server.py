@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated
 
-import uvicorn
-from fastapi import Body, Cookie, FastAPI, HTTPException, Request, Response
+from fastapi import Body, FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,21 +18,18 @@ from evaluation.study.participation import LONGEST_SECONDS, Participation, Refus
 from evaluation.study.schema import Participant, Picture
 from evaluation.study.settings import MOST_LABELS, MOST_QUESTIONS, StudySettings
 from evaluation.study.texts import Texts
-from evaluation.study.web import Guard, Signed, own_url, set_cookie
-from rotationbench.errors import ConfigError
+from evaluation.study.web import Signed
+from rotationbench.serving import Guard
 
 log = logging.getLogger(__name__)
 
-COOKIE = "participant"
+LARGEST_BODY = 64 * 1024
 KEPT_PICTURES = 256
 """Pictures that are kept in memory."""
 FILES = {f"{module}.js": "text/javascript" for module in pages.MODULES} | {
     "study.css": "text/css",
     "icon.svg": "image/svg+xml",
 }
-
-Known = Annotated[str | None, Cookie(alias=COOKIE)]
-"""Who is asking, signed; None when it is somebody new."""
 
 
 class Begin(BaseModel):
@@ -63,15 +58,14 @@ def make_app(participation: Participation, settings: StudySettings, texts: Mappi
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     page, allowed = pages.linked_page("participant", settings.title, {"title": settings.title, "texts": dict(texts)})
-    app.add_middleware(Guard, scripts=allowed, own_address=settings.public_url)
+    app.add_middleware(Guard, most_bytes=LARGEST_BODY, scripts=allowed, own_address=settings.public_url)
     organiser, _ = pages.linked_page("organiser", f"{settings.title} · organiser", {"title": settings.title})
     app.include_router(organiser_router(participation, organiser, settings.public_url))
-    signed = Signed(participation.secret, "participant")
-    secure = (settings.public_url or "").startswith("https://")
+    people = Signed(participation, "participant", settings.public_url)
 
     def answered(request: Request, state: State, known: str | None) -> State:
         if known is not None and state["state"] == "question":
-            state["link"] = f"{own_url(request, settings.public_url)}p/{signed.write(known)}"
+            state["link"] = people.link(request, known)
         return state
 
     @app.exception_handler(SQLAlchemyError)
@@ -111,66 +105,37 @@ def make_app(participation: Participation, settings: StudySettings, texts: Mappi
 
     @app.get("/p/{link}")
     def personal_link(link: str) -> Response:
-        known = signed.read(link)
+        known = people.read(link)
         with participation.database.reading() as session:
             if known is None or session.get(Participant, known) is None:
                 return HTMLResponse(
                     "<!doctype html><title>Unknown link</title><p>This link belongs to no one.</p>", 404
                 )
         response = RedirectResponse("../", 303)
-        set_cookie(response, COOKIE, signed.write(known), secure=secure)
+        people.keep(response, known)
         return response
 
     @app.get("/api/state")
-    def state(request: Request, cookie: Known = None) -> State:
-        known = signed.read(cookie)
+    def state(request: Request) -> State:
+        known = people.of(request)
         return answered(request, participation.state(known), known)
 
     @app.post("/api/begin")
-    def begin(request: Request, response: Response, content: Begin, cookie: Known = None) -> State:
+    def begin(request: Request, response: Response, content: Begin) -> State:
         if content.language not in texts:
             raise HTTPException(422, f"Expected a language among {', '.join(texts)}.")
-        known, found = participation.join(signed.read(cookie), content.language)
+        known, found = participation.join(people.of(request), content.language)
         if known is not None:
-            set_cookie(response, COOKIE, signed.write(known), secure=secure)
+            people.keep(response, known)
         return answered(request, found, known)
 
     @app.post("/api/answer")
-    def answer(request: Request, reply: Reply, cookie: Known = None) -> State:
-        known = signed.read(cookie)
+    def answer(request: Request, reply: Reply) -> State:
+        known = people.of(request)
         return answered(request, participation.answer(known, reply.place, reply.chosen, reply.seconds), known)
 
     @app.post("/api/withdraw")
-    def withdraw(_: Annotated[dict, Body(max_length=0)], cookie: Known = None) -> State:
-        return participation.withdraw(signed.read(cookie))
+    def withdraw(request: Request, _: Annotated[dict, Body(max_length=0)]) -> State:
+        return participation.withdraw(people.of(request))
 
     return app
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens at `host` and `port`; port 0 takes a free one.
-
-    Raises:
-        ConfigError: when that is impossible.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=1024)
-    except OSError as error:
-        raise ConfigError(
-            f"study.port: expected an address that can be listened at, got {host}:{port}: {error.strerror or error}."
-        ) from error
-
-
-def serve(app: FastAPI, listening: socket.socket) -> None:
-    """Answer requests until the process is told to end."""
-    # Access logs would hold network addresses.
-    config = uvicorn.Config(
-        app,
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=5,
-    )
-    uvicorn.Server(config).run(sockets=[listening])

@@ -10,12 +10,13 @@ from omegaconf import DictConfig
 from evaluation.study.database import Database
 from evaluation.study.organiser import organiser_token
 from evaluation.study.participation import Participation
-from evaluation.study.server import listening_socket, make_app, serve
+from evaluation.study.server import make_app
 from evaluation.study.settings import database_url
 from evaluation.study.setup import StudyConfig, open_study
 from evaluation.study.static import write_static
 from evaluation.study.texts import read_texts
 from rotationbench.config import validated
+from rotationbench.serving import listening, serve, url_of
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +45,11 @@ def run(config: DictConfig) -> int:
         log.info("The same questions without a server: %s (%.1f MB)", study.static, size / 1e6)
         database.close()
         return 0
-    listening = listening_socket(study.host, study.port)
-    host, port = listening.getsockname()[:2]
-    address = study.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    bound = listening(study.host, study.port, "study")
+    address = study.public_url or url_of(bound)
     app = make_app(participation, study, texts)
     log.info("Participants: %s", address)
     log.info("Organiser: %s/organiser#token=%s", address.rstrip("/"), organiser_token(participation.secret))
-    serve(app, listening)
+    serve(app, bound)
     database.close()
     return 0

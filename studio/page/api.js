@@ -18,7 +18,7 @@ async function asked(path, options = {}) {
   if (answer.ok) return answer;
   let message = `The studio refused (${answer.status}).`;
   try {
-    message = (await answer.json()).error ?? message;
+    message = (await answer.json()).detail ?? message;
   } catch {
     // What is not JSON has nothing to add.
   }

@@ -5,11 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import shutil
-import socket
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +15,6 @@ from tests_helpers import GOLDEN
 
 pytest.importorskip("fastapi", reason="the studio's packages are not installed: pip install 'rotationbench[studio]'")
 
-import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from hydra import compose, initialize_config_dir
@@ -72,26 +66,6 @@ def make_app(folder: Path, *overrides: str, token: str | None = None) -> FastAPI
 def make_studio(folder: Path, *overrides: str, token: str | None = None) -> TestClient:
     """A client of such a studio, without a network."""
     return TestClient(make_app(folder, *overrides, token=token), base_url=HOST, raise_server_exceptions=False)
-
-
-@contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """The address of a studio that is served from a thread."""
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
-        thread.start()
-        try:
-            end = time.monotonic() + 60
-            while not server.started and time.monotonic() < end:
-                time.sleep(0.02)
-            assert server.started
-            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(20)
-            assert not thread.is_alive()
 
 
 def png(array: np.ndarray) -> bytes:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from headless_chromium import chromium
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
-from studio_helpers import in_base64, make_app, png, served
+from playwright.sync_api import Browser, Locator, Page, expect
+from served_pages import PATIENCE, browsing, served
+from studio_helpers import in_base64, make_app, png
 from tests_helpers import GOLDEN
 
 from evaluation.report.collect import read_folders
@@ -26,18 +27,14 @@ pytestmark = pytest.mark.skipif(chromium() is None, reason="there is no Chromium
 WIDTH, HEIGHT = 160, 120
 MARGIN = 28
 """Pixels that the page leaves around a picture that it fits into the stage."""
-PATIENCE = 120_000
-"""Milliseconds."""
 
 Point = tuple[float, float]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=PATIENCE)
-    with sync_playwright() as playwright:
-        # The sandbox needs rights that containers do not give.
-        yield playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+    with browsing() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")

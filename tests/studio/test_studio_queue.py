@@ -15,7 +15,8 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from studio_helpers import make_app, make_studio, picture, png, served
+from served_pages import served
+from studio_helpers import make_app, make_studio, picture, png
 
 from evaluation.report.collect import read_folders
 from methods.nothing import Nothing
@@ -146,7 +147,7 @@ def test_a_full_queue_takes_no_more(tmp_path, drag_of):
         request = {"annotation": annotation, "method": "dragdiffusion", "settings": ENDLESS}
         answers = [client.post("/api/jobs", json=request) for _ in range(6)]
         assert {answer.status_code for answer in answers} == {202, 429}
-        assert "at most 2" in next(answer for answer in answers if answer.status_code == 429).json()["error"]
+        assert "at most 2" in next(answer for answer in answers if answer.status_code == 429).json()["detail"]
         for job in client.get("/api/jobs").json()["jobs"]:
             client.post(f"/api/jobs/{job['number']}/cancel")
 

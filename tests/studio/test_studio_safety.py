@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 from studio_helpers import HOST, in_base64, make_studio, picture, png
 
@@ -30,7 +31,7 @@ def png_of_size(width: int, height: int) -> bytes:
 
 def refused(answer, status: int, says: str = "") -> None:
     assert answer.status_code == status, answer.text
-    assert says in answer.json()["error"]
+    assert says in answer.json()["detail"]
     assert "Traceback" not in answer.text
 
 
@@ -229,13 +230,20 @@ def test_with_a_token_nothing_is_told_without_it(tmp_path):
         refused(client.post("/api/pictures", content=png(picture())), 401)
         refused(client.get("/?token=a-secret-of-theirs"), 401)
         refused(client.get("/api/about", headers={"authorization": "Bearer wrong"}), 401)
-        refused(client.get("/api/about", headers={"cookie": "rotationbench_studio=wr\xf6ng".encode("latin-1")}), 401)
+        refused(
+            client.get("/api/about", headers={"cookie": "rotationbench_studio_7861=wr\xf6ng".encode("latin-1")}), 401
+        )
         assert client.get("/api/about", headers={"authorization": f"Bearer {token}"}).status_code == 200
         welcomed = client.get(f"/?token={token}", follow_redirects=False)
         assert welcomed.status_code == 303
         assert "HttpOnly" in welcomed.headers["set-cookie"] and "SameSite=strict" in welcomed.headers["set-cookie"]
         assert client.get("/api/about").status_code == 200
         assert token not in client.get("/api/about").text
+        # A studio beside it on another port has a cookie of its own: browsers send both to both.
+        beside = TestClient(client.app, base_url="http://127.0.0.1:7862", cookies=client.cookies)
+        refused(beside.get("/api/about"), 401)
+        beside.get(f"/?token={token}")
+        assert len(beside.cookies) == 2 and beside.get("/api/about").status_code == 200
 
 
 def test_only_the_loopback_goes_without_a_token():

@@ -127,7 +127,7 @@ def test_nothing_is_written_over_without_being_asked(client, drag):
 def test_a_sample_that_contradicts_itself_is_not_saved(client, drag):
     wrong = drag(name="wrong", pivot=[48, 32], angle=90.0)
     refused = client.post("/api/samples", json={"annotation": wrong})
-    assert refused.status_code == 422 and "where pivot and angle lead" in refused.json()["error"]
+    assert refused.status_code == 422 and "where pivot and angle lead" in refused.json()["detail"]
     assert "wrong" not in _folder(client).names
     assert not [path for path in _folder(client).root.iterdir() if path.name.startswith(".")]
 

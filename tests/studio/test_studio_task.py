@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,9 +15,7 @@ from omegaconf import OmegaConf
 from studio_helpers import MODEL
 
 from rotationbench.config import project_root
-from rotationbench.errors import ConfigError
 from studio.settings import StudioSettings
-from studio.task import listening
 
 STARTING_SECONDS = 240
 
@@ -50,17 +47,6 @@ def test_the_command_serves_the_page_until_it_is_interrupted(tmp_path):
     finally:
         studio.kill()
         studio.wait()
-
-
-def test_an_address_that_is_taken_or_not_ours_is_one_line():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"studio.port: expected one that is free at 127.0.0.1, got {port}"):
-            listening(StudioSettings(port=port))
-    with pytest.raises(ConfigError, match=r"studio\.(host|port)"):
-        listening(StudioSettings(host="192.0.2.1", token="a-token-of-ours"))
-    with pytest.raises(ConfigError, match=r"studio\.host"):
-        listening(StudioSettings(host="no.such.name.invalid", token="a-token-of-ours"))
 
 
 def test_the_task_proposes_what_the_settings_have_by_themselves():

@@ -22,11 +22,12 @@ SCRIPT = """
 import sys
 from evaluation.study.database import Database
 from evaluation.study.participation import Participation
-from evaluation.study.server import listening_socket, make_app, serve
+from evaluation.study.server import make_app
 from evaluation.study.settings import StudySettings
 from evaluation.study.texts import read_texts
+from rotationbench.serving import listening, serve
 app = make_app(Participation(Database(sys.argv[1]), 86400), StudySettings(), read_texts())
-serve(app, listening_socket("127.0.0.1", int(sys.argv[2])))
+serve(app, listening("127.0.0.1", int(sys.argv[2]), "study"))
 """
 
 

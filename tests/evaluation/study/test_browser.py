@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
-import uvicorn
 from headless_chromium import chromium
+from served_pages import PATIENCE, browsing, served
 from sqlalchemy import select
 from studies import LABELS, make_study
 
@@ -18,24 +18,20 @@ from evaluation.study.importing import import_answers
 from evaluation.study.organiser import organiser_token
 from evaluation.study.participation import Participation
 from evaluation.study.schema import Answer
-from evaluation.study.server import listening_socket, make_app
+from evaluation.study.server import make_app
 from evaluation.study.settings import StudySettings
 from evaluation.study.static import write_static
 from evaluation.study.texts import read_texts
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 pytestmark = pytest.mark.skipif(chromium() is None, reason="Chromium is not installed")
-PATIENCE = 60_000
 DESK = {"viewport": {"width": 1280, "height": 800}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as driver:
-        program = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        yield program
-        program.close()
+    with browsing() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -76,20 +72,14 @@ class Visit:
 @pytest.fixture
 def study(results, tmp_path) -> Iterator[tuple[Participation, str]]:
     participation = Participation(make_study(results, database=f"sqlite:///{tmp_path / 'study.sqlite3'}"), 3600)
-    yield from served(participation)
+    with served_study(participation) as address:
+        yield participation, address
 
 
-def served(participation: Participation) -> Iterator[tuple[Participation, str]]:
-    listening = listening_socket("127.0.0.1", 0)
-    config = uvicorn.Config(
-        make_app(participation, StudySettings(), read_texts()), log_level="warning", access_log=False
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    yield participation, f"http://127.0.0.1:{listening.getsockname()[1]}/"
-    server.should_exit = True
-    thread.join()
+@contextmanager
+def served_study(participation: Participation) -> Iterator[str]:
+    with served(make_app(participation, StudySettings(), read_texts())) as address:
+        yield f"{address}/"
 
 
 def stored(participation: Participation) -> list[Answer]:
@@ -190,7 +180,8 @@ def test_a_questionnaire_by_touch_on_a_phone(browser, study):
 def test_rankings_by_keys_and_undoing_them(browser, results, tmp_path):
     url = f"sqlite:///{tmp_path / 'rank.sqlite3'}"
     database = make_study(results, question="rank", checks=0, repeats=0, questions=1, database=url)
-    for participation, address in served(Participation(database, 3600)):
+    participation = Participation(database, 3600)
+    with served_study(participation) as address:
         visit = Visit(browser, address, **DESK)
         page, press = visit.page, visit.page.keyboard.press
         page.check("#consent")

@@ -14,6 +14,7 @@ from evaluation.study.participation import Participation
 from evaluation.study.server import make_app
 from evaluation.study.settings import StudySettings
 from evaluation.study.texts import read_texts
+from evaluation.study.web import Signed
 
 PATHS = ("overview", "answers.csv", "answers.json")
 
@@ -46,8 +47,7 @@ def test_nobody_else_is_let_in(study, browse):
     assert client.get("/organiser").status_code == 200
     for token in ("", "x", study.secret[:40]):
         assert client.post("/api/organiser/enter", json={"token": token}).status_code == 403
-    client.post("/api/begin", json={"language": "en"})
-    client.cookies.set("organiser", client.cookies.get("participant") or "x")
+    client.cookies.set(f"organiser_{study.key}", Signed(study, "participant", None).write("organiser"))
     for path in PATHS:
         assert client.get(f"/api/organiser/{path}").status_code == 401
     assert client.post("/api/organiser/close", json={"closed": True}).status_code == 401

@@ -76,9 +76,8 @@ def test_a_cookie_or_a_personal_link_goes_on_where_one_stopped(browse):
     state = client.post("/api/begin", json={"language": "en"}).json()
     after = client.post("/api/answer", json={"place": 0, "chosen": [1], "seconds": 2.0}).json()
     assert client.get("/api/state").json() == after and after["place"] == 1
-    cookie = client.cookies["participant"]
     elsewhere = browse()
-    elsewhere.cookies.set("participant", cookie)
+    elsewhere.cookies.update(client.cookies)
     assert elsewhere.get("/api/state").json() == after
     by_link = browse()
     answer = by_link.get(after["link"])
@@ -88,13 +87,24 @@ def test_a_cookie_or_a_personal_link_goes_on_where_one_stopped(browse):
     assert state["link"] == after["link"]
 
 
+def test_studies_side_by_side_on_one_host_keep_a_participant_each(browse, tmp_path):
+    # Browsers send a cookie to every port of a host.
+    other = make_app(Participation(make_study(tmp_path / "other"), 3600), StudySettings(), TEXTS)
+    client = browse()
+    client.post("/api/begin", json={"language": "en"})
+    beside = TestClient(other, cookies=client.cookies)
+    assert beside.post("/api/begin", json={"language": "en"}).json()["state"] == "question"
+    client.cookies.update(beside.cookies)
+    assert len(client.cookies) == 2 and client.get("/api/state").json()["state"] == "question"
+
+
 def test_what_was_not_signed_here_is_nobody(browse):
     client = browse()
     client.post("/api/begin", json={"language": "en"})
-    signed = client.cookies["participant"]
+    ((name, signed),) = client.cookies.items()
     for forged in (signed[:-1] + ("A" if signed[-1] != "A" else "B"), "x", "", signed.replace(".", "")):
         other = browse()
-        other.cookies.set("participant", forged)
+        other.cookies.set(name, forged)
         assert other.get("/api/state").json() == {"state": "welcome"}
         assert other.get(f"/p/{forged or 'x'}").status_code == 404
 
@@ -149,7 +159,7 @@ def test_hostile_requests_are_refused(browse):
         "/p/a.b",
     ):
         assert client.get(path).status_code == 404, path
-    assert "participant" not in client.cookies
+    assert not client.cookies
     ours = post("/api/begin", json={"language": "en"}, headers={"Origin": "http://testserver"})
     assert ours.status_code == 200
 
