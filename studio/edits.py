@@ -19,7 +19,7 @@ from evaluation.suite import MetricSuite
 from rotationbench.config import build_core
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.editing import Editor
-from rotationbench.errors import DatasetError
+from rotationbench.errors import DatasetError, RotationBenchError
 from rotationbench.labels import label_of, variant_name
 from rotationbench.method import DragMethod
 from rotationbench.names import name_fault
@@ -82,7 +82,7 @@ class Workshop:
             observer.computing(LOADING, 0)
             editor.core = self.core()
         started = datetime.now(UTC)
-        sample = self._kept(job.sample)
+        sample = self._named(job.sample)
         about = sample_record(sample.name, sample)
         identity = editor.identity(about)
         label, variant = self._label(job, sample.name, fingerprint(identity))
@@ -93,6 +93,8 @@ class Workshop:
                 config = self._config | {"method": job.config, "seed": job.seed}
                 record = Clerk(editor, config, label, variant).record(about, identity, started)
                 trace = arrays if self.settings.save_latents else None
+                # Only now: an edit that fails or is cancelled leaves nothing behind.
+                self.store.keep_sample(sample, replace=False)
                 edit = self.store.save(record | made, image=picture, trace=trace)
                 observer.tell_result(self.shown(edit))
             observer.computing(MEASURING, 0)
@@ -110,24 +112,24 @@ class Workshop:
             )
         return self._core
 
-    def _kept(self, sample: DragSample) -> DragSample:
-        """The sample, kept; where there is another drag of its name, it gets a number."""
+    def _named(self, sample: DragSample) -> DragSample:
+        """The sample; where another drag of its name is kept, it gets a number."""
         for name in _numbered(sample.name):
             namesake = replace(sample, name=name)
             try:
-                self.store.keep_sample(namesake, replace=False)
-            except DatasetError:
-                continue
-            return namesake
+                kept = self.store.sample(name)
+            except RotationBenchError:
+                return namesake
+            if kept.digest == namesake.digest:
+                return namesake
         raise DatasetError([f"{sample.name}: expected a name that is not used up."])
 
     def _label(self, job: Job, sample: str, wanted: str) -> tuple[str, str]:
-        """The label of an edit, and its variant: the method's name, and how its settings differ from those offered.
+        """The label of an edit, and its variant: the method's name, and how its settings differ from its defaults.
 
         An edit of the same label that something else made, such as another model, stays beside it.
         """
-        default = self.offered[job.method_name]
-        changed = changed_settings(default.config, job.config)
+        changed = changed_settings(self.offered[job.method_name].defaults, job.config)
         named = variant_name(job.method_name, changed)
         for variant in _numbered(named):
             label = label_of(variant, job.seed)
@@ -158,8 +160,8 @@ class Workshop:
         """What the page shows of an edit."""
         record = edit.record
         method = record["config"]["method"] if isinstance(record.get("config"), dict) else {}
-        default = self.offered.get(str(record["method"]))
-        changed = {} if default is None else changed_settings(default.config, method)
+        offered = self.offered.get(str(record["method"]))
+        changed = {} if offered is None else changed_settings(offered.defaults, method)
         return {
             "label": record["label"],
             "sample": record["sample"]["name"],
@@ -220,7 +222,7 @@ def shown_metrics(values: Mapping[str, float | None]) -> list[dict[str, Any]]:
 
 
 def changed_settings(default: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, str]:
-    """The settings of a method that differ from the ones offered, as `method.lora.steps`, and their values as text."""
+    """The settings of a method that differ from its defaults, as `method.lora.steps`, and their values as text."""
     before, after = flattened(default, "method"), flattened(chosen, "method")
     return {key: str(value) for key, value in after.items() if key not in before or value != before[key]}
 

@@ -29,11 +29,13 @@ class OfferedMethod:
 
     Args:
         name: what `method=` calls it.
-        config: its composed settings, `_target_` among them.
-        form: what the page makes a form from.
+        defaults: its composed settings, `_target_` among them.
+        config: the same as the command line has them.
+        form: what the page makes a form from, which begins with `config`.
     """
 
     name: str
+    defaults: dict[str, Any]
     config: dict[str, Any]
     form: dict[str, Any]
 
@@ -42,22 +44,33 @@ def offered_methods(overrides: Sequence[str]) -> dict[str, OfferedMethod]:
     """Every method that the configuration knows, by name; those that cannot be built are left out.
 
     Args:
-        overrides: those of the command line. Hydra must be initialised, as it is inside a task.
+        overrides: those of the command line. Settings of a method belong to the one that is chosen there. Hydra must be
+            initialised, as it is inside a task.
+
+    Raises:
+        ConfigError: when a method cannot be built with the settings of the command line.
     """
     names = GlobalHydra.instance().config_loader().get_group_options("method")
-    # Settings of one method would not fit the others; they are chosen in the page.
+    chosen = compose("config", overrides=list(overrides), return_hydra_config=True).hydra.runtime.choices.method
     kept = [override for override in overrides if override.lstrip("+~").partition("=")[0].partition(".")[0] != "method"]
     offered = {}
     for name in sorted(names):
-        config = compose("config", overrides=[*kept, f"method={name}"])
-        settings = OmegaConf.to_container(config.method, resolve=True)
-        assert isinstance(settings, dict)
-        plain = {str(key): value for key, value in settings.items()}
+        defaults = config = _settings([*kept, f"method={name}"])
+        if name == chosen:
+            config = _settings(overrides)
         try:
-            offered[name] = OfferedMethod(name, plain, form_of(name, plain))
+            offered[name] = OfferedMethod(name, defaults, config, form_of(name, config))
         except RotationBenchError:
-            continue
+            if config != defaults:
+                raise
     return offered
+
+
+def _settings(overrides: Sequence[str]) -> dict[str, Any]:
+    """The composed settings of the method that overrides choose."""
+    settings = OmegaConf.to_container(compose("config", overrides=list(overrides)).method, resolve=True)
+    assert isinstance(settings, dict)
+    return {str(key): value for key, value in settings.items()}
 
 
 def chosen_method(offered: OfferedMethod, changes: Mapping[str, Any]) -> tuple[DragMethod, dict[str, Any]]:

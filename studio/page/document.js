@@ -15,7 +15,6 @@ const FOLLOWS_WITHIN = 2;
 
 export class DragDocument {
   #listeners = [];
-  #savedAs = null;
 
   /** @param {History} history */
   constructor(history) {
@@ -29,7 +28,7 @@ export class DragDocument {
 
   /** Whether something has changed since it was opened or saved. */
   get isChanged() {
-    return this.isOpen && this.#savedAs !== this.#signature();
+    return this.isOpen && this.state.savedAs !== this.#signature();
   }
 
   #signature() {
@@ -38,7 +37,7 @@ export class DragDocument {
   }
 
   markSaved() {
-    this.#savedAs = this.#signature();
+    this.state.savedAs = this.#signature();
     this.#tell("text");
   }
 
@@ -86,12 +85,12 @@ export class DragDocument {
         object,
         origin: given.origin ?? null,
         exactResult: given.exact_result ?? false,
+        savedAs: null,
         digests: new Set(given.digest === undefined ? [] : [given.digest]),
       },
       `open ${label}`,
     );
-    this.#savedAs = given.origin === undefined ? null : this.#signature();
-    this.#tell("text");
+    if (given.digest !== undefined) this.markSaved();
   }
 
   #swap(state, label) {

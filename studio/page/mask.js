@@ -5,6 +5,8 @@ const EDGE = 235;
 
 export class Mask {
   #strokeBase = null;
+  #baseVersion = 0;
+  #lastVersion = 0;
   #box = null;
   #stale = null;
   #canvas;
@@ -19,6 +21,7 @@ export class Mask {
     this.data = new Uint8Array(width * height);
     this.colour = [0, 0, 0];
     this.isOutline = false;
+    /** Equal for equal content only: undo brings the one from before back. */
     this.version = 0;
     this.#stale = this.#all;
   }
@@ -41,6 +44,7 @@ export class Mask {
 
   begin() {
     this.#strokeBase = this.data.slice();
+    this.#baseVersion = this.version;
     this.#box = null;
   }
 
@@ -122,7 +126,7 @@ export class Mask {
     this.#box = this.#around(this.#box, [left, top, right, bottom]);
     // A pixel's neighbours show whether it is at an edge.
     this.#stale = this.#around(this.#stale, [left - 1, top - 1, right + 1, bottom + 1]);
-    this.version += 1;
+    this.version = this.#lastVersion += 1;
   }
 
   /** The smallest box around both, on the picture. */
@@ -142,28 +146,34 @@ export class Mask {
    * @returns {{undo: function, redo: function, bytes: number}|null} null when nothing has changed.
    */
   commit() {
-    const [base, box] = [this.#strokeBase, this.#box];
+    const [base, box, older, newer] = [this.#strokeBase, this.#box, this.#baseVersion, this.version];
     this.#strokeBase = this.#box = null;
     this.recount();
-    if (base === null || box === null || box[2] < box[0] || box[3] < box[1]) return null;
+    if (base === null || box === null) return null;
     const [before, after] = [this.#part(base, box), this.#part(this.data, box)];
-    if (before.every((value, index) => value === after[index])) return null;
+    if (before.every((value, index) => value === after[index])) {
+      this.version = older;
+      return null;
+    }
     return {
-      undo: () => this.#putBack(before, box),
-      redo: () => this.#putBack(after, box),
+      undo: () => this.#putBack(before, box, older),
+      redo: () => this.#putBack(after, box, newer),
       bytes: before.length + after.length,
     };
   }
 
   /** Take a stroke back that was not ended. */
   abandon() {
-    if (this.#strokeBase !== null) this.replace(this.#strokeBase);
+    if (this.#strokeBase !== null) {
+      this.replace(this.#strokeBase);
+      this.version = this.#baseVersion;
+    }
     this.#strokeBase = this.#box = null;
   }
 
   #part(data, [left, top, right, bottom]) {
-    const columns = right - left + 1;
-    const part = new Uint8Array(columns * (bottom - top + 1));
+    const columns = Math.max(0, right - left + 1);
+    const part = new Uint8Array(columns * Math.max(0, bottom - top + 1));
     for (let y = top; y <= bottom; y += 1) {
       const start = y * this.width + left;
       part.set(data.subarray(start, start + columns), (y - top) * columns);
@@ -171,14 +181,14 @@ export class Mask {
     return part;
   }
 
-  #putBack(part, [left, top, right, bottom]) {
+  #putBack(part, [left, top, right, bottom], version) {
     const columns = right - left + 1;
     for (let y = top; y <= bottom; y += 1) {
       const start = (y - top) * columns;
       this.data.set(part.subarray(start, start + columns), y * this.width + left);
     }
     this.#stale = this.#around(this.#stale, [left - 1, top - 1, right + 1, bottom + 1]);
-    this.version += 1;
+    this.version = version;
     this.recount();
   }
 

@@ -37,10 +37,10 @@ HOST = "http://127.0.0.1:7861"
 
 
 @cache
-def methods_on_offer() -> dict[str, OfferedMethod]:
-    """Composed once: it takes seconds, and nothing else of a studio decides it."""
+def methods_on_offer(*overrides: str) -> dict[str, OfferedMethod]:
+    """Composed once: it takes seconds, and nothing but the overrides of methods decides it."""
     with initialize_config_dir(str(project_root() / "conf"), version_base="1.3"):
-        return offered_methods(["task=studio", *MODEL])
+        return offered_methods(["task=studio", *MODEL, *overrides])
 
 
 def make_app(folder: Path, *overrides: str, token: str | None = None) -> FastAPI:
@@ -60,7 +60,8 @@ def make_app(folder: Path, *overrides: str, token: str | None = None) -> FastAPI
         config = compose("config", overrides=["task=studio", *given])
     settings = validated(StudioConfig, config)
     suite = instantiate(settings.evaluator, metrics=settings.metrics, device=settings.device)
-    return create_app(settings, Workshop(settings, config, methods_on_offer(), suite), token)
+    offered = methods_on_offer(*(override for override in overrides if override.startswith("method")))
+    return create_app(settings, Workshop(settings, config, offered, suite), token)
 
 
 def make_studio(folder: Path, *overrides: str, token: str | None = None) -> TestClient:

@@ -305,6 +305,34 @@ def test_undo_takes_back_everything_one_by_one(page):
     expect(page.locator("#document-name")).to_have_text("undo")
 
 
+def test_the_page_knows_what_is_saved(page):
+    state = page.locator("#document-state")
+    open_picture(page, "kept.png")
+    expect(state).to_have_text("not saved")
+    page.keyboard.press("d")
+    drag_mouse(page, (50, 50), (70, 50))
+    page.keyboard.press("r")
+    drag_mouse(page, (20, 20), (100, 90))
+    save_as(page, "kept")
+    expect(state).to_have_text("")
+    drag_mouse(page, (5, 5), (15, 15))
+    expect(state).to_have_text("not saved")
+    for key, says in (("Control+z", ""), ("Control+Shift+z", "not saved"), ("Control+z", "")):
+        page.keyboard.press(key)
+        expect(state).to_have_text(says)
+    page.keyboard.press("e")
+    click(page, (140, 110))
+    expect(state).to_have_text("")
+    open_picture(page, "another.png")
+    expect(state).to_have_text("not saved")
+    page.keyboard.press("Control+z")
+    expect(state).to_have_text("")
+    points = b'{"prompt": "", "points": [[25, 25], [40, 25]]}'
+    page.set_input_files("#file-input", {"name": "config.json", "mimeType": "application/json", "buffer": points})
+    expect(page.locator("#handle-0")).to_have_attribute("aria-label", "Handle 1, x 25, y 25.")
+    expect(state).to_have_text("not saved")
+
+
 def test_what_is_wrong_is_said_at_its_place_before_anything_runs(page):
     open_picture(page, "wrong.png")
     page.click("#tab-edit")

@@ -21,6 +21,7 @@ from studio_helpers import make_app, make_studio, picture, png
 from evaluation.report.collect import read_folders
 from methods.nothing import Nothing
 from rotationbench.datasets import open_dataset
+from rotationbench.errors import ConfigError
 from rotationbench.points import ImagePoints
 from rotationbench.results import ResultStore
 from rotationbench.sample import DragSample
@@ -101,6 +102,26 @@ def test_the_same_edit_is_not_made_twice_and_others_stand_beside_it(tmp_path, dr
     assert set(open_dataset(tmp_path / "results" / "samples", split="any").names) == {"square", "square-2"}
 
 
+def test_settings_of_the_command_line_are_what_the_form_begins_with(tmp_path, drag_of):
+    given = ("method=dragdiffusion", "method.max_steps=2", "method.lora=null")
+    with make_studio(tmp_path, *given) as client:
+        about = client.get("/api/about").json()
+        assert about["method"] == "dragdiffusion"
+        forms = {
+            form["name"]: {field["key"]: field["default"] for field in form["fields"]} for form in about["methods"]
+        }
+        assert (forms["dragdiffusion"]["max_steps"], forms["dragdiffusion"]["lora"]) == (2, False)
+        assert (forms["rotationdrag"]["max_steps"], forms["rotationdrag"]["lora"]) != (2, False)
+        annotation = drag_of(client)
+        result = ended(client, submitted(client, annotation, "dragdiffusion"))["result"]
+        # A label says how settings differ from the method's own, as the label of a run with these overrides does.
+        assert result["label"] == "dragdiffusion-max_steps=2-lora=None"
+        assert result["changed"] == ["max_steps = 2", "lora = None"]
+        assert result["steps"] <= 2
+    with pytest.raises(ConfigError, match=r"^method\.max_steps: "):
+        make_studio(tmp_path, "method=dragdiffusion", "method.max_steps=0")
+
+
 def test_a_job_that_waits_is_cancelled_at_once_and_one_that_runs_before_its_next_evaluation(tmp_path, drag_of):
     with make_studio(tmp_path) as client:
         annotation = drag_of(client)
@@ -119,6 +140,7 @@ def test_a_job_that_waits_is_cancelled_at_once_and_one_that_runs_before_its_next
         assert client.post(f"/api/jobs/{running}/cancel").json()["cancelling"]
         assert ended(client, running)["state"] == "cancelled"
         assert time.monotonic() - started < 30
+        assert not list((tmp_path / "results").glob("samples/*"))
         # The model is as it was: the next edit is that of a fresh studio.
         after = ended(client, submitted(client, annotation, "dragdiffusion", FEW_STEPS))["result"]
     assert [path.name for path in (tmp_path / "results").glob("dragdiffusion*")] == [after["label"]]
@@ -137,7 +159,7 @@ def test_an_edit_that_fails_says_why_and_the_next_one_is_made(tmp_path, drag_of)
         settings = {"replaced_below_index": 0, "lora": None}
         failed = ended(client, submitted(client, annotation, "dragnoise", settings))
         assert failed["state"] == "failed" and "replaced_below_index" in failed["message"]
-        assert failed["result"] is None
+        assert failed["result"] is None and not list((tmp_path / "results").glob("samples/*"))
         assert ended(client, submitted(client, annotation, "nothing"))["state"] == "done"
 
 
