@@ -9,6 +9,7 @@ import socket
 from urllib.parse import urlsplit
 
 import uvicorn
+from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -142,25 +143,37 @@ def url_of(bound: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-def server_of(app: ASGIApp) -> uvicorn.Server:
-    """A server that trusts no forwarded header and logs nobody's address."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=SECONDS_TO_HANG_UP,
+class Server(uvicorn.Server):
+    """Serves an application, trusts no forwarded header and logs nobody's address.
+
+    Args:
+        app: `app.state.is_closing` is set when the server begins to end: an answer that goes on and on ends then.
+    """
+
+    def __init__(self, app: Starlette) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                access_log=False,
+                log_level="warning",
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=SECONDS_TO_HANG_UP,
+            )
         )
-    )
+        self._state = app.state
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See `uvicorn.Server`."""
+        self._state.is_closing = True
+        await super().shutdown(sockets)
 
 
-def serve(app: ASGIApp, bound: socket.socket) -> None:
+def serve(app: Starlette, bound: socket.socket) -> None:
     """Answer requests at a listening socket until somebody interrupts the process; the socket is closed then."""
     with bound:
         try:
-            server_of(app).run(sockets=[bound])
+            Server(app).run(sockets=[bound])
         except KeyboardInterrupt:
             # That is how a server is ended.
             return

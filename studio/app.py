@@ -88,7 +88,7 @@ def create_app(settings: StudioConfig, workshop: Workshop, token: str | None) ->
 
     app = FastAPI(title="RotationBench studio", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(StudioGuard, token=token, only_loopback=studio.is_loopback, most_bytes=studio.most_upload_bytes)
-    app.state.board = board
+    app.state.is_closing = False
     _answer_errors(app)
     _add_page(app)
     _add_about(app, settings, workshop, library)
@@ -245,7 +245,7 @@ def _add_jobs(app: FastAPI, workshop: Workshop, board: Board, library: Library, 
         try:
             version, steps_seen, silent = 0, {}, 0.0  # type: int, dict[int, int], float
             yield "retry: 1000\n\n"
-            while not board.closed:
+            while not app.state.is_closing:
                 version, told = board.changes(version, steps_seen)
                 if told:
                     silent = 0.0

@@ -100,11 +100,6 @@ class Board:
         if self._worker.is_alive():
             self._worker.join(timeout=5)
 
-    @property
-    def closed(self) -> bool:
-        """Whether no edit will be made any more."""
-        return self._closed
-
     def submit(
         self,
         sample: DragSample,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from headless_chromium import chromium
 
-from rotationbench.serving import listening, server_of, url_of
+from rotationbench.serving import Server, listening, url_of
 
 PATIENCE = 120_000
 """Milliseconds."""
@@ -31,7 +31,7 @@ def browsing() -> Iterator[Any]:
 def served(app: Any) -> Iterator[str]:
     """The address, without a slash at its end, of an application that is served from a thread."""
     with listening("127.0.0.1", 0, "test") as bound:
-        server = server_of(app)
+        server = Server(app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
         thread.start()
         try:

@@ -125,15 +125,10 @@ export class Compare {
     this.amount.hidden = this.way !== "onion";
     this.gains.hidden = this.way !== "difference";
     if (this.way === "tiles") {
-      const pictures = this.#pictures;
-      const columns = pictures.length <= 3 ? pictures.length : Math.ceil(Math.sqrt(pictures.length));
       const names = ["source", ...this.#shown.map(({ label }) => label)];
-      this.canvases = pictures.map(() => el("canvas"));
-      this.surface.replaceChildren(el("div", {
-        class: "tiles",
-        style: { gridTemplateColumns: `repeat(${columns}, 1fr)`, gridAutoRows: "1fr" },
-      }, ...this.canvases.map((canvas, index) =>
-        el("figure", { class: "tile", style: { margin: "0" } }, canvas, el("figcaption", { text: names[index] })))));
+      this.canvases = this.#pictures.map(() => el("canvas"));
+      this.surface.replaceChildren(el("div", { class: "tiles" }, ...this.canvases.map((canvas, index) =>
+        el("figure", { class: "tile" }, canvas, el("figcaption", { text: names[index] })))));
     } else {
       this.canvases = [el("canvas")];
       const captions = this.way === "slider"
@@ -152,6 +147,11 @@ export class Compare {
 
   #drawTiles() {
     const [width, height] = this.viewport.size;
+    const [{ width: wide, height: high }] = this.#pictures;
+    const count = this.canvases.length;
+    const scaleAt = (columns) => Math.min(width / columns / wide, height / Math.ceil(count / columns) / high);
+    const columns = this.canvases.map((_, index) => index + 1).reduce((a, b) => (scaleAt(b) > scaleAt(a) ? b : a));
+    this.surface.firstChild.style.gridTemplateColumns = `repeat(${columns}, 1fr)`;
     this.canvases.forEach((canvas, index) => {
       const box = canvas.parentElement.getBoundingClientRect();
       // The same part of the picture in every tile: the viewport's middle in the tile's middle.

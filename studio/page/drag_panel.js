@@ -61,7 +61,7 @@ export class DragPanel {
     this.#updateProblems();
     for (const node of [this.name, this.prompt]) node.disabled = !drag.isOpen;
     if (!drag.isOpen) {
-      this.pairs.replaceChildren(el("li", { class: "soft", text: "none", style: { display: "block" } }));
+      this.pairs.replaceChildren(el("li", { class: "soft", text: "None yet." }));
       this.turn.replaceChildren(el("p", { class: "soft", text: "No pivot." }));
       return;
     }
@@ -95,7 +95,7 @@ export class DragPanel {
     const { pairs, pivot } = this.drag.state;
     if (pairs.length === 0) {
       this.pairs.replaceChildren(
-        el("li", { style: { display: "block" }, class: "soft", text: "None yet. Choose the tool D and drag an arrow." }),
+        el("li", { class: "soft", text: "None yet. Choose the tool D and drag an arrow." }),
       );
       return;
     }

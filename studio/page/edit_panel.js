@@ -163,9 +163,10 @@ export class EditPanel {
     card.badge.textContent = job.cancelling ? "is cancelled…" : job.state === "waiting" ? `waits, ${job.position}.` : word;
     card.stop.hidden = !["waiting", "running"].includes(job.state) || job.cancelling;
     card.open.hidden = job.result === null;
-    const begun = job.state !== "waiting";
-    card.phases.hidden = !begun || job.state === "failed";
-    card.phases.replaceChildren(...this.#phasesOf(job).map((phase) => phaseItem(job, phase)));
+    card.phases.hidden = Object.keys(job.evaluations).length === 0 || job.state === "failed";
+    const phases = this.#phasesOf(job);
+    const reached = job.state === "done" ? phases.length : phases.findLastIndex((phase) => phase in job.evaluations);
+    card.phases.replaceChildren(...phases.map((phase, index) => phaseItem(job, phase, index < reached)));
     this.#drawCurve(card, job);
     card.text.textContent = this.#sentence(job);
     if (card.state !== job.state) {
@@ -219,14 +220,13 @@ export class EditPanel {
   }
 }
 
-function phaseItem(job, phase) {
+/** A phase with how far it is; what has come before the last one was done or not needed. */
+function phaseItem(job, phase, isPast) {
   const done = job.evaluations[phase] ?? 0;
   const expected = job.expected[phase] ?? 0;
   const isNow = job.phase === phase && job.state === "running";
   let share = expected > 0 ? done / expected : phase === "drag" && job.limit > 0 ? (job.step + 1) / job.limit : 0;
-  const order = Object.keys(job.evaluations);
-  const isPast = phase in job.evaluations && !isNow && (job.state !== "running" || order.indexOf(phase) < order.indexOf(job.phase));
-  if (isPast && job.state !== "cancelled") share = 1;
+  if (isPast || (phase in job.evaluations && !isNow && job.state === "running")) share = 1;
   const name = PHASE_NAMES[phase] ?? phase;
   const count = isNow && done > 0 ? ` ${done}${expected > 0 ? ` / ${expected}` : ""}` : "";
   return el("li", { class: isNow ? "now" : "", "aria-current": isNow ? "step" : null },

@@ -137,7 +137,7 @@ TABS.forEach((name, index) => {
 });
 
 function backToTheDrag() {
-  tools.isOff = false;
+  tools.isOff = byId("tools").inert = false;
   byId("overlay").removeAttribute("visibility");
   byId("canvas").hidden = false;
   results?.forget();
@@ -149,7 +149,7 @@ async function compareEdits(edits) {
   try {
     tools.cancel();
     await compare.open(edits);
-    tools.isOff = true;
+    tools.isOff = byId("tools").inert = true;
     byId("welcome").hidden = true;
     byId("overlay").setAttribute("visibility", "hidden");
     byId("canvas").hidden = true;

@@ -6,6 +6,8 @@ import { problemsOf } from "./problems.js";
 
 const RING = 62;
 const REACH = 15;
+const TEXT_ROOM = 36;
+const TEXT_TURNS = [0, 180, 90, -90, 45, -45, 135, -135];
 
 export class Overlay {
   #shape = "";
@@ -37,7 +39,8 @@ export class Overlay {
     const { drag } = this;
     this.root.toggleAttribute("hidden", !drag.isOpen);
     if (!drag.isOpen) return;
-    this.#problems = new Map(problemsOf(drag).map((one) => [one.place, one.text]));
+    // What comes first weighs more.
+    this.#problems = new Map(problemsOf(drag).toReversed().map((one) => [one.place, one]));
     const { pairs, pivot } = drag.state;
     const shape = `${pairs.length} ${pivot !== null}`;
     if (shape !== this.#shape) this.#build(shape);
@@ -130,10 +133,11 @@ export class Overlay {
   #placePoint(id, [x, y], name, place) {
     const node = this.#points.querySelector(`#${id}`);
     const problem = this.#problems.get(id);
-    node.classList.toggle("faulty", problem !== undefined);
+    node.classList.toggle("faulty", problem?.kind === "problem");
+    node.classList.toggle("doubtful", problem?.kind === "hint");
     attributes(node, {
       transform: `translate(${x} ${y})`,
-      "aria-label": `${name}, x ${place[0]}, y ${place[1]}.${problem === undefined ? "" : ` ${problem}`}`,
+      "aria-label": `${name}, x ${place[0]}, y ${place[1]}.${problem === undefined ? "" : ` ${problem.text}`}`,
     });
   }
 
@@ -151,14 +155,29 @@ export class Overlay {
       transform: `translate(${x} ${y}) rotate(${start})`,
     });
     const end = ((start + angle) * Math.PI) / 180;
-    const [cosine, sine] = [Math.cos(end), Math.sin(end)];
+    const knobPlace = [x + RING * Math.cos(end), y + RING * Math.sin(end)];
     attributes(knob, {
-      transform: `translate(${x + RING * cosine} ${y + RING * sine})`,
+      transform: `translate(${knobPlace})`,
       "aria-valuenow": Math.round(angle * 10) / 10,
       "aria-valuetext": said(angle),
     });
     text.textContent = `${angle > 0 ? "+" : ""}${angle.toFixed(1)}°`.replace("-", "−");
-    attributes(text, { x: x + (RING + 34) * cosine, y: y + (RING + 22) * sine });
+    const [textX, textY] = this.#textPlace([x, y], end, knobPlace);
+    attributes(text, { x: textX, y: textY });
+  }
+
+  /** Where around the ring the angle is written: beside the knob, or else where no point covers it. */
+  #textPlace([x, y], end, knob) {
+    const [width, height] = this.viewport.size;
+    const { pairs } = this.drag.state;
+    const taken = [knob, ...pairs.flatMap(({ source, target }) => [source, target].map((one) => this.viewport.toStage(one)))];
+    const places = TEXT_TURNS.map((turn) => {
+      const way = end + (turn * Math.PI) / 180;
+      return [x + (RING + 36) * Math.cos(way), y + (RING + 22) * Math.sin(way)];
+    });
+    const room = ([left, top]) =>
+      Math.min(left, width - left, top + 20, height - top + 20, ...taken.map((one) => distance(one, [left, top])));
+    return places.find((place) => room(place) >= TEXT_ROOM) ?? places.reduce((a, b) => (room(b) > room(a) ? b : a));
   }
 
   #ledPair() {

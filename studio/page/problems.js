@@ -4,8 +4,8 @@ import { isInside, samePoint } from "./geometry.js";
 
 /**
  * @param {DragDocument} drag
- * @returns {{kind: "problem"|"hint", text: string, place: string|null, at: number[]|null}[]} `place` is the id of what is
- * to be mended.
+ * @returns {{kind: "problem"|"hint", text: string, place: string|null, at: number[]|null}[]} problems first; `place` is
+ * the id of what is to be mended.
  */
 export function problemsOf(drag) {
   if (!drag.isOpen) return [problem("Open a picture first.", "open")];
@@ -41,7 +41,7 @@ export function problemsOf(drag) {
   else if (/[/\\]/.test(name) || name.startsWith(".")) {
     found.push(problem("A name has no slashes, and no dot in front.", "sample-name"));
   }
-  return found;
+  return found.sort((one, other) => (one.kind === "hint") - (other.kind === "hint"));
 }
 
 const problem = (text, place, at = null) => ({ kind: "problem", text, place, at });

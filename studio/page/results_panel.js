@@ -92,17 +92,19 @@ export class ResultsPanel {
       onclick: () => { this.#chosen = new Set([key]); this.update(); this.#compare(); },
     }, el("img", { src: editedAddress(edit), alt: "", loading: "lazy" }));
     const left = edit.distance_left.at(-1);
+    // Of an edit that was made elsewhere, nothing but the picture may be known.
     const facts = [
-      ["steps", `${edit.steps}${edit.converged === true ? ", arrived" : ""}`],
-      ["distance left", `${left.toFixed(1)} px`],
-      ["time", seconds(edit.seconds)],
-      ...edit.metrics.map(({ title, text }) => [title, text]),
+      ...(edit.steps === null ? [] : [["steps", `${edit.steps}${edit.converged === true ? ", arrived" : ""}`]]),
+      ...(left === undefined ? [] : [["distance left", `${left.toFixed(1)} px`]]),
+      ...(edit.seconds === null ? [] : [["lora" in edit.phases ? "time without LoRA" : "time", seconds(edit.seconds)]]),
+      // An arrow stays with its unit.
+      ...edit.metrics.map(({ title, text }) => [title.replace(/ (?=\S$)/, "\u00a0"), text]),
     ];
     const note = edit.unchanged ? " · equals its source" : "";
     return el("li", { class: "card result" },
       picture,
       el("div", { class: "grow" },
-        el("div", { class: "row" }, el("h3", { class: "grow", text: edit.label, title: edit.label }), box),
+        el("div", { class: "row" }, el("h3", { class: "grow", text: `${edit.method}${edit.seed === 0 ? "" : `, seed ${edit.seed}`}`, title: edit.label }), box),
         el("p", { class: "soft", text: `${edit.sample}${note}` }),
         edit.changed.length === 0 ? null : el("p", { class: "soft", text: edit.changed.join(", ") }),
         el("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [el("dt", { text: name }), el("dd", { text: value })])),

@@ -20,6 +20,8 @@ from tests_helpers import GOLDEN
 
 from evaluation.report.collect import read_folders
 from rotationbench.datasets import open_dataset
+from rotationbench.results import ResultStore
+from rotationbench.results.record import unknown_cost
 from rotationbench.rotation import turn_points
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="there is no Chromium on this machine")
@@ -431,6 +433,14 @@ def test_edits_run_with_progress_are_cancelled_compared_and_downloaded(page, fol
     assert sorted(read.table["method"]) == ["dragdiffusion", "turn"]
     assert read.table["sample"].unique().tolist() == ["edited"]
 
+    # An edit that came from elsewhere, of which only the picture is known, is shown beside them.
+    store = ResultStore(folder / "results")
+    made = store.read("turn", "edited")
+    store.save(made.record | unknown_cost() | {"label": "elsewhere"}, image=a_picture())
+    page.click("#tab-drag")
+    page.click("#tab-results")
+    expect(page.locator("#results .card")).to_have_count(3)
+
 
 def test_files_of_the_rotationdrag_interface_open_together(page, folder):
     case = GOLDEN / "cases" / "cat"
@@ -530,7 +540,7 @@ NAMELESS = """() => [...document.querySelectorAll(
     .map((node) => node.outerHTML.slice(0, 120))"""
 TOO_WIDE = """() => [...document.querySelectorAll('body *')]
     .filter((node) => node.checkVisibility())
-    .filter((node) => !node.closest('svg, .tiles, .tab, .shelf, dialog, .visually-hidden, .skip'))
+    .filter((node) => !node.closest('svg, .tiles, .shelf, dialog, .visually-hidden, .skip'))
     .filter((node) => { const box = node.getBoundingClientRect();
         return box.width > 0 && (box.right > innerWidth + 1 || box.left < -1); })
     .map((node) => node.outerHTML.slice(0, 120))"""
@@ -551,6 +561,8 @@ def test_everything_has_a_name_and_its_place(browser, address, scheme, width):
         assert page.evaluate(TOO_WIDE) == []
     for tab in ("edit", "results", "drag"):
         page.click(f"#tab-{tab}")
+        if tab == "edit":
+            page.click("summary")
         assert page.evaluate(NAMELESS) == []
         assert page.evaluate(TOO_WIDE) == []
     page.click("#theme")

@@ -302,7 +302,9 @@ def test_positions_move_up_when_somebody_leaves_the_queue():
     assert board.cancel(999) is None
     finish.set()
     board.close()
-    assert board.closed
+    board.cancel(others[2])
+    with pytest.raises(QueueFullError):
+        submit(board)
 
 
 def test_whatever_goes_wrong_in_an_edit_the_next_one_is_made():
