@@ -126,7 +126,8 @@ export class EditPanel {
     }
     if (what !== "jobs") return;
     const all = this.jobs.all;
-    for (const job of all) {
+    // Each new card goes on top.
+    for (const job of all.toReversed()) {
       const card = this.#cards.get(job.number) ?? this.#addCard(job);
       this.#update(card, job);
     }

@@ -6,7 +6,7 @@ import { problemsOf } from "./problems.js";
 
 const RING = 62;
 const REACH = 15;
-const TEXT_ROOM = 36;
+const TEXT_ROOM = [36, 21];
 const TEXT_TURNS = [0, 180, 90, -90, 45, -45, 135, -135];
 
 export class Overlay {
@@ -168,16 +168,19 @@ export class Overlay {
 
   /** Where around the ring the angle is written: beside the knob, or else where no point covers it. */
   #textPlace([x, y], end, knob) {
-    const [width, height] = this.viewport.size;
+    const [[width, height], [across, down]] = [this.viewport.size, TEXT_ROOM];
     const { pairs } = this.drag.state;
     const taken = [knob, ...pairs.flatMap(({ source, target }) => [source, target].map((one) => this.viewport.toStage(one)))];
     const places = TEXT_TURNS.map((turn) => {
       const way = end + (turn * Math.PI) / 180;
-      return [x + (RING + 36) * Math.cos(way), y + (RING + 22) * Math.sin(way)];
+      return [x + (RING + across + 1) * Math.cos(way), y + (RING + down + 1) * Math.sin(way)];
     });
-    const room = ([left, top]) =>
-      Math.min(left, width - left, top + 20, height - top + 20, ...taken.map((one) => distance(one, [left, top])));
-    return places.find((place) => room(place) >= TEXT_ROOM) ?? places.reduce((a, b) => (room(b) > room(a) ? b : a));
+    // At least 1 where nothing touches the text, and it does not leave the stage.
+    const room = ([left, top]) => Math.min(
+      left / across, (width - left) / across, top / down, (height - top) / down,
+      ...taken.map(([px, py]) => Math.hypot((px - left) / across, (py - top) / down)),
+    );
+    return places.find((place) => room(place) >= 1) ?? places.reduce((a, b) => (room(b) > room(a) ? b : a));
   }
 
   #ledPair() {
