@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from evaluation.measuring import Measured, MeasureWorker, Measuring
-from evaluation.report.collect import read_folders
+from evaluation.report.collect import edits_frame, require_edits, require_same_samples
 from evaluation.report.tables import overall_tables, summarize, to_markdown
 from rotationbench.config import BenchmarkConfig, build_engine, validated
 from rotationbench.datasets import chosen_names
@@ -55,20 +55,23 @@ def run(config: DictConfig) -> int:
     shard = None if settings.shard is None else Shard.parse(settings.shard)
     engine = build_engine(settings.engine)
     with engine.crew(partial(MeasureWorker, settings), settings.workers, settings.device) as crew:
-        (folder,) = read_folders([Path(settings.results_dir)])
-        store = ResultStore(folder.root)
-        names = sorted({edit.sample_name for edit in folder.edits if edit.done})
+        store = ResultStore(Path(settings.results_dir))
+        edits = store.index.edits()
+        require_edits(store.root, edits)
+        require_same_samples({store.root: edits})
+        names = sorted({edit.sample_name for edit in edits if edit.done})
         names = chosen_names(names, settings.samples, settings.limit)
         if shard is not None:
             names = shard.of(dict.fromkeys(names, 1.0))
-        chosen = [edit for edit in folder.edits if edit.done and edit.sample_name in set(names)]
+        wanted = set(names)
+        chosen = [edit for edit in edits if edit.done and edit.sample_name in wanted]
         failures = _measure(crew, store, chosen, overwrite=settings.overwrite) if chosen else 0
     write_table(store)
-    (folder,) = read_folders([folder.root])
-    variants = sorted(folder.table["variant"].unique())
-    for summary in overall_tables(summarize(folder.table, variants), variants):
+    table = edits_frame(store.index.edits())
+    variants = sorted(table["variant"].unique())
+    for summary in overall_tables(summarize(table, variants, groupings={}), variants):
         print(to_markdown(summary))
-    log.info("Metrics: %s", folder.root / TABLE_FILE)
+    log.info("Metrics: %s", store.root / TABLE_FILE)
     return 1 if failures else 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -130,7 +130,8 @@ class Benchmark:
             LabelError: when edits of other settings are filed under the label.
             ResultsError: when the results folder cannot be written to.
         """
-        self._refuse_other_settings(self.editor.identity({"digest": None}))
+        edits = list(self.store.edits_of(self.variant))
+        self._refuse_other_settings(edits, self.editor.identity({"digest": None}))
         data = self.settings.data
         root = Path(resolve_path(data.root))
         self.dataset = open_dataset(root, data.format, split=data.split, subset=data.subset, check=False)
@@ -139,17 +140,18 @@ class Benchmark:
             # Which samples are whose must not depend on what others have done by then: all of them are read.
             self._check(names)
             names = shard.of({name: self.costs[name] for name in names})
-        self._find_untouched(names)
+        self._find_untouched(names, {edit.sample_name: edit for edit in edits if edit.label == self.label})
         self._check([name for name in names if name not in self.untouched and name not in self.costs])
         self.store.make()
         if self.settings.locks == "lease":
             use_leases(self.store.root / LOCKS)
         return names
 
-    def _refuse_other_settings(self, identity: Mapping[str, Any]) -> None:
+    def _refuse_other_settings(self, edits: Iterable[Edit], identity: Mapping[str, Any]) -> None:
         """Make sure that no edit of other settings is filed under the label, with any seed, unless it may be replaced.
 
         Args:
+            edits: those that may be filed under it; see `ResultStore.edits_of`.
             identity: what decides this run's edits, as far as it is known.
 
         Raises:
@@ -157,7 +159,7 @@ class Benchmark:
         """
         self._identity = identity
         if not self.settings.overwrite:
-            for edit in self.store.edits_of(self.variant):
+            for edit in edits:
                 if self.label == edit.label or self.variant == variant_of(edit.record):
                     self.clerk.refuse(edit, identity)
 
@@ -169,10 +171,10 @@ class Benchmark:
         if problems := self.dataset.problems(names, fault):
             raise DatasetError(problems)
 
-    def _find_untouched(self, names: Sequence[str]) -> None:
+    def _find_untouched(self, names: Sequence[str], edits: Mapping[str, Edit]) -> None:
         """Find out for which samples there is an edit and no file has been touched since; no picture is read."""
         for name in names:
-            edit = self.store.glance(self.label, name)
+            edit = edits.get(name)
             if edit is None or not edit.done or not self.store.folder(SAMPLES, name).is_dir():
                 continue
             state = edit.record["sample"].get("state")
@@ -183,7 +185,8 @@ class Benchmark:
 
     def work(self, crew: Crew, names: Sequence[str], tables: Tables) -> None:
         """Let the workers make and measure what is not done; the tables are extended from time to time."""
-        self._refuse_other_settings(crew.ask("identity"))
+        # Others may have put edits there meanwhile.
+        self._refuse_other_settings(self.store.edits_of(self.variant), crew.ask("identity"))
         edits = list(self.untouched.values())
         measured = [
             read_files(edit.folder, METRICS_FILE).get(METRICS_FILE, b"") if crew.remote else None for edit in edits

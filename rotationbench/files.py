@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -209,13 +210,23 @@ def folder_state(folder: Path) -> str | None:
     if not folder.is_dir():
         return None
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
+    for name, status in _statuses(str(folder)):
+        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogatepass"))
+    return digest.hexdigest()
+
+
+def _statuses(folder: str, prefix: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """The files below a folder, by the parts of their paths, with sizes and times; links to folders are left out."""
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=attrgetter("name"))
+    except OSError:
+        return
+    for entry in entries:
         try:
-            status = path.stat()
+            if entry.is_dir(follow_symlinks=False):
+                yield from _statuses(entry.path, f"{prefix}{entry.name}{os.sep}")
+            elif not stat.S_ISDIR((status := entry.stat()).st_mode):
+                yield f"{prefix}{entry.name}", status
         except OSError:
             continue
-        if not path.is_dir():
-            digest.update(
-                f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogatepass")
-            )
-    return digest.hexdigest()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -92,6 +94,12 @@ class Edited:
     picture: np.ndarray
     core: StableDiffusion | None = None
     seed: int = 0
+
+
+@cache
+def installed_version(package: str) -> str:
+    """The version of an installed package, which takes a millisecond to find and is kept with every value."""
+    return version(package)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,7 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import AlexNet_Weights
 
-from evaluation.metrics.base import Edited, Metric, MetricFamily, Tools, Values
+from evaluation.metrics.base import Edited, Metric, MetricFamily, Tools, Values, installed_version
 from evaluation.metrics.checks import require_same_pictures
 from evaluation.metrics.regions import target_regions
 from rotationbench.errors import MissingWeightsError
@@ -165,7 +164,7 @@ class Lpips(PerceptualDistance):
 
     def described_tools(self, core: StableDiffusion | None) -> str:
         """See `MetricFamily.described_tools`."""
-        return f"lpips {version('lpips')} alex 0.1"
+        return f"lpips {installed_version('lpips')} alex 0.1"
 
 
 class ShiftTolerantLpips(PerceptualDistance):
@@ -185,4 +184,4 @@ class ShiftTolerantLpips(PerceptualDistance):
 
     def described_tools(self, core: StableDiffusion | None) -> str:
         """See `MetricFamily.described_tools`."""
-        return f"stlpips-pytorch {version('stlpips-pytorch')} alex shift_tolerant"
+        return f"stlpips-pytorch {installed_version('stlpips-pytorch')} alex shift_tolerant"

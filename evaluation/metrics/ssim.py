@@ -6,13 +6,12 @@ Gaussian window of σ = 1.5.
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
 from skimage.metrics import structural_similarity
 
-from evaluation.metrics.base import Edited, Metric, MetricFamily, Values
+from evaluation.metrics.base import Edited, Metric, MetricFamily, Values, installed_version
 from evaluation.metrics.checks import require_region, require_same_pictures
 from evaluation.metrics.regions import target_regions
 
@@ -67,7 +66,7 @@ class Ssim(MetricFamily):
 
     def described_tools(self, core: StableDiffusion | None) -> str:
         """See `MetricFamily.described_tools`."""
-        return f"scikit-image {version('scikit-image')}"
+        return f"scikit-image {installed_version('scikit-image')}"
 
     def measure(self, edit: Edited) -> Values:
         """See `MetricFamily.measure`."""

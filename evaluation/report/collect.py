@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,11 +98,20 @@ def read_folders(roots: Iterable[Path]) -> list[ResultsFolder]:
     folders = []
     for root, name in zip(roots, folder_names(roots), strict=True):
         edits = list(ResultStore(root).edits())
-        if not edits:
-            raise ConfigError(f"results_dir: expected a folder with edits (<label>/<sample>/record.json), got {root}.")
+        require_edits(root, edits)
         folders.append(ResultsFolder(root, name, edits, edits_frame(edits)))
-    require_same_samples(folders)
+    require_same_samples({folder.root: folder.edits for folder in folders})
     return folders
+
+
+def require_edits(root: Path, edits: Sequence[Edit]) -> None:
+    """Make sure that there are edits in a results folder.
+
+    Raises:
+        ConfigError: when there are none.
+    """
+    if not edits:
+        raise ConfigError(f"results_dir: expected a folder with edits (<label>/<sample>/record.json), got {root}.")
 
 
 def folder_names(roots: Sequence[Path]) -> list[str]:
@@ -115,18 +124,21 @@ def folder_names(roots: Sequence[Path]) -> list[str]:
     raise ConfigError(f"results_dir: expected different folders, got {', '.join(map(str, roots))}.")
 
 
-def require_same_samples(folders: Sequence[ResultsFolder]) -> None:
+def require_same_samples(folders: Mapping[Path, Sequence[Edit]]) -> None:
     """Make sure that a sample's name means the same picture, mask, prompt and points in all edits.
+
+    Args:
+        folders: the edits of each results folder.
 
     Raises:
         DatasetError: when it does not; it lists every such sample with its folders.
     """
     seen: dict[str, dict[str, set[str]]] = {}
-    for folder in folders:
-        for edit in folder.edits:
+    for root, edits in folders.items():
+        for edit in edits:
             sample = edit.record["sample"]
             if sample.get("digest") is not None:
-                seen.setdefault(sample["name"], {}).setdefault(sample["digest"], set()).add(str(folder.root))
+                seen.setdefault(sample["name"], {}).setdefault(sample["digest"], set()).add(str(root))
     problems = [
         f"{name}: expected edits of one sample, got {len(digests)} different ones ("
         + "; ".join(f"{digest[:12]} in {', '.join(sorted(roots))}" for digest, roots in sorted(digests.items()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -53,12 +53,13 @@ class Table:
     notes: list[str]
 
 
-def summarize(table: pd.DataFrame, variants: Sequence[str]) -> pd.DataFrame:
+def summarize(table: pd.DataFrame, variants: Sequence[str], groupings: Mapping[str, str] = GROUPINGS) -> pd.DataFrame:
     """Means of every metric and cost, per method: over all samples, and by split, angle and category.
 
     Args:
         table: one row per edit; see `evaluation.report.collect.edits_frame`.
         variants: the methods, in the order of the tables.
+        groupings: by name, the columns by which there are means beside those over all samples.
 
     Returns:
         One row per grouping, group, method and metric: `grouping`, `group`, `variant`, `metric`, `mean`, `low`, `high`
@@ -68,7 +69,7 @@ def summarize(table: pd.DataFrame, variants: Sequence[str]) -> pd.DataFrame:
     rows = []
     metrics = [item for item in COLUMNS if item.name in table and table[item.name].notna().any()]
     parts = [("all", "all", table)]
-    for grouping, column in GROUPINGS.items():
+    for grouping, column in groupings.items():
         parts += [(grouping, str(group), part) for group, part in table.groupby(column, sort=True)]
     for grouping, group, part in parts:
         for variant in variants:

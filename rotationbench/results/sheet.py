@@ -16,7 +16,8 @@ from rotationbench.drawing import contact_sheet, draw_sample
 from rotationbench.errors import DatasetError
 from rotationbench.files import whole_file
 from rotationbench.pictures import PictureError, read_rgb
-from rotationbench.results.store import EDITED_FILE, Edit, ResultStore
+from rotationbench.results.edit import Edit
+from rotationbench.results.store import EDITED_FILE, ResultStore
 from rotationbench.sample import resize_image
 
 SHEET = "contact_sheet"

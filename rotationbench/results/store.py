@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,62 +17,24 @@ from rotationbench.files import (
     abandoned,
     flush_to_disk,
     folder_aside,
-    read_json,
     remove,
     sha256_of_file,
     whole_file,
     write_image,
     write_json,
 )
-from rotationbench.results.checking import check_record
+from rotationbench.results.edit import RECORD_FILE, SAMPLES, Edit, edit_folders, read_edit
+from rotationbench.results.index import Index
 from rotationbench.results.locks import edit_lock
-from rotationbench.results.metrics_file import MetricsFile
 from rotationbench.results.storage import storage_errors
 from rotationbench.sample import DragSample
 
-RECORD_FILE = "record.json"
 EDITED_FILE = "edited.png"
 TRACE_FILE = "trace.npz"
-SAMPLES = "samples"
 STAGING = ".staging"
 RETIRED = "retired"
 
-DAMAGED = "damaged"
-"""The status of an edit whose record or files cannot be used."""
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Edit:
-    """One edit on disk.
-
-    Args:
-        folder: `<results_dir>/<label>/<sample>`.
-        record: the content of its `record.json`; of a damaged one only what its place tells.
-        metrics: the values of its `metrics.json` by name; empty when nothing was measured.
-        damage: what is wrong with the record or the files; None when nothing is.
-    """
-
-    folder: Path
-    record: dict[str, Any]
-    metrics: dict[str, float | None] = field(default_factory=dict)
-    damage: str | None = None
-
-    @property
-    def done(self) -> bool:
-        """Whether there is an edited picture, made with the settings that were asked for last."""
-        return self.damage is None and self.record["status"] == "done" and not self.record.get("remake")
-
-    @property
-    def label(self) -> str:
-        """The row of the tables that the edit belongs to."""
-        return self.record["label"]
-
-    @property
-    def sample_name(self) -> str:
-        """The name of the sample that was edited."""
-        return self.record["sample"]["name"]
 
 
 class ResultStore:
@@ -85,12 +46,16 @@ class ResultStore:
     Args:
         root: the results folder; it is made when the first edit is saved.
 
+    Attributes:
+        index: what is known of all edits in short.
+
     Raises:
         ResultsError: when `root` is there and is no folder.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser()
+        self.index = Index(self.root)
         try:
             taken = self.root.exists() and not self.root.is_dir()
         except OSError as error:
@@ -233,31 +198,20 @@ class ResultStore:
         return open_dataset(folder, "rotationbench", check=False)[name]
 
     def edits(self) -> Iterator[Edit]:
-        """All edits, by label and sample, the damaged ones included; of their files only sizes are compared."""
-        found = (self.edit_in(folder) for folder in self.folders())
-        return (edit for edit in found if edit is not None)
-
-    def edit_in(self, folder: Path) -> Edit | None:
-        """The edit in one of `folders`, a damaged one included, which is logged; None when it is gone."""
-        edit = read_edit(folder, thorough=False)
-        if edit is not None and edit.damage is not None:
-            log.warning("%s", edit.damage)
-        return edit
-
-    def edits_of(self, variant: str) -> Iterator[Edit]:
-        """The edits under labels that begin with a variant's name, the damaged ones left out; otherwise as `edits`."""
-        for folder in self.folders():
-            edit = read_edit(folder, thorough=False) if folder.parent.name.startswith(variant) else None
-            if edit is not None and edit.damage is None:
+        """All edits, by label and sample, the damaged ones included, which are logged; of their files only sizes are
+        compared.
+        """
+        for folder in edit_folders(self.root):
+            edit = read_edit(folder, thorough=False)
+            if edit is not None:
+                if edit.damage is not None:
+                    log.warning("%s", edit.damage)
                 yield edit
 
-    def folders(self) -> list[Path]:
-        """The folders of all edits, by label and sample."""
-        return [
-            record.parent
-            for record in sorted(self.root.glob(f"*/*/{RECORD_FILE}"))
-            if record.parent.parent.name != SAMPLES and not record.parent.parent.name.startswith(".")
-        ]
+    def edits_of(self, variant: str) -> Iterator[Edit]:
+        """The edits under labels that begin with a variant's name, in short, the damaged ones left out; see `Index`."""
+        edits = self.index.edits()
+        return (edit for edit in edits if edit.damage is None and edit.label.startswith(variant))
 
     def clean(self) -> None:
         """Put back or remove what runs left aside when they were killed; what a running one works with stays."""
@@ -302,46 +256,3 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         with whole_file(folder / name) as temporary:
             temporary.write_bytes(content)
-
-
-def read_edit(folder: Path, *, thorough: bool = True) -> Edit | None:
-    """The edit in `folder`, or None when there is no record.
-
-    Args:
-        folder: `<results_dir>/<label>/<sample>`.
-        thorough: compare the files with their hashes; otherwise with their sizes, where the record has those.
-
-    Returns:
-        An edit with `damage` when the record cannot be used or a file is not as recorded.
-    """
-    path = folder / RECORD_FILE
-    place: dict[str, Any] = {"label": folder.parent.name, "sample": {"name": folder.name}, "status": DAMAGED}
-
-    def damaged(what: str) -> Edit:
-        return Edit(folder, place, damage=f"{what} The edit counts as not made.")
-
-    try:
-        record = read_json(path)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        return damaged(f"{path}: expected a record in JSON, got: {str(error) or type(error).__name__}.")
-    if fault := check_record(record):
-        return damaged(f"{path}: {fault}")
-    if (record["label"], record["sample"]["name"]) != (folder.parent.name, folder.name):
-        return damaged(f"{path}: expected the record of this folder's edit, got that of another.")
-    for name, digest in record["files"].items():
-        if fault := _file_fault(folder / name, digest, record.get("sizes", {}).get(name), thorough):
-            return damaged(f"{folder / name}: {fault}")
-    return Edit(folder, record, MetricsFile.read(folder).values)
-
-
-def _file_fault(path: Path, digest: str, size: int | None, thorough: bool) -> str | None:
-    try:
-        if size is not None and path.stat().st_size != size:
-            return f"expected {size} bytes as recorded, got {path.stat().st_size}."
-        if (thorough or size is None) and sha256_of_file(path) != digest:
-            return "expected the file that was recorded, got other content."
-    except OSError as error:
-        return f"expected the file that was recorded, got: {error.strerror}."
-    return None

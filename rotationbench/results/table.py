@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,15 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rotationbench.files import folder_state, whole_file
-from rotationbench.results.locks import LOCKS, table_lock
-from rotationbench.results.store import Edit, ResultStore, storage_errors
+from rotationbench.files import whole_file
+from rotationbench.results.edit import Edit
+from rotationbench.results.locks import table_lock
+from rotationbench.results.storage import storage_errors
+from rotationbench.results.store import ResultStore
 
 TABLE_FILE = "edits.parquet"
 TEXT_FILE = "edits.csv"
-ROWS_FILE = f"{LOCKS}/rows.json"
-ROWS_VERSION = 1
-"""Raised when rows, or what they are made from, change."""
 EXTENDED_EVERY = 60.0
 """Seconds between two tables of a run that goes on."""
 LARGEST_SHARE = 0.05
@@ -63,51 +61,19 @@ class Tables:
 def write_table(store: ResultStore) -> pd.DataFrame:
     """Write `edits.parquet` and `edits.csv`, one row per edit, from the records and metrics; returns the table.
 
-    Records that have not been touched since the last time are not read again: their rows are kept beside the locks.
+    Records that have not been touched since they were read last are not read again; see `Index`.
 
     Raises:
         ResultsError: when they cannot be written.
     """
     with storage_errors(store.root), table_lock(store.root):
-        table = _table(_rows(store))
+        table = edits_table(store.index.edits())
+        store.index.keep()
         with whole_file(store.root / TABLE_FILE) as temporary:
             table.to_parquet(temporary, index=False)
         with whole_file(store.root / TEXT_FILE) as temporary:
             harmless(table).to_csv(temporary, index=False)
     return table
-
-
-Row = tuple[dict[str, Any], dict[str, float | None]]
-"""What the table says about an edit, and what was measured of it."""
-
-
-def _rows(store: ResultStore) -> list[Row]:
-    """A row per edit, read anew where something in its folder has been touched, and kept for the next time."""
-    kept, rows = _kept_rows(store.root / ROWS_FILE), {}
-    found: list[Row] = []
-    for folder in store.folders():
-        key, state = f"{folder.parent.name}/{folder.name}", folder_state(folder)
-        if key in kept and kept[key][0] == state:
-            rows[key] = kept[key]
-            found.append((kept[key][1], kept[key][2]))
-        elif (edit := store.edit_in(folder)) is not None:
-            row = _row(edit)
-            found.append((row, edit.metrics))
-            if edit.damage is None:
-                rows[key] = [state, row, edit.metrics]
-    if rows != kept:
-        with whole_file(store.root / ROWS_FILE) as temporary:
-            temporary.write_text(json.dumps({"version": ROWS_VERSION, "rows": rows}), encoding="utf-8")
-    return found
-
-
-def _kept_rows(file: Path) -> dict[str, list[Any]]:
-    """State of the folder, row and measured values by edit, as they were the last time; empty when unknown."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        return content["rows"] if content["version"] == ROWS_VERSION else {}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return {}
 
 
 def edits_table(edits: Iterable[Edit]) -> pd.DataFrame:
@@ -117,14 +83,11 @@ def edits_table(edits: Iterable[Edit]) -> pd.DataFrame:
     label that repeated seeds share. Metrics stand last, under their own names, as float64 with NaN where there is no
     value. An edit that cannot be read has the status `damaged`, with the reason under `error`.
     """
-    return _table([(_row(edit), edit.metrics) for edit in edits])
-
-
-def _table(rows: Sequence[Row]) -> pd.DataFrame:
-    if not rows:
+    edits = list(edits)
+    if not edits:
         return pd.DataFrame()
-    measured = dict.fromkeys(name for _, metrics in rows for name in metrics)
-    table = pd.DataFrame([row | metrics for row, metrics in rows])
+    measured = dict.fromkeys(name for edit in edits for name in edit.metrics)
+    table = pd.DataFrame([_row(edit) | edit.metrics for edit in edits])
     for name in ("converged", "unchanged", "unmoved"):
         table[name] = table[name].astype("boolean")
     for name in measured:

@@ -18,7 +18,9 @@ from evaluation.report.build import run as report
 from evaluation.report.collect import folder_names, read_folders
 from rotationbench.datasets import write_sample
 from rotationbench.errors import CheckpointError, ConfigError, DatasetError
+from rotationbench.files import read_json
 from rotationbench.results import SAMPLES, ResultStore
+from rotationbench.results import edit as reading
 
 ROOT = Path(__file__).resolve().parents[2]
 CHEAP = "[psnr,psnr_target,background_psnr,rotation_error]"
@@ -61,6 +63,21 @@ def test_a_second_run_measures_nothing_and_an_interrupted_one_goes_on(results, m
     assert evaluate(results, f"metrics={CHEAP}", "overwrite=true", "samples=blob001") == 0
     again = {path for path in results.glob("*/*/metrics.json") if path.stat().st_mtime_ns != after[path]}
     assert {path.parent.name for path in again} == {"blob001"}
+
+
+def test_kind_38_records_are_read_once_and_then_not_until_they_are_written_again(results, monkeypatch, caplog):
+    read = []
+    monkeypatch.setattr(reading, "read_json", lambda path: read.append(path) or read_json(path))
+    records = sorted(results.glob("*/*/record.json"))
+    evaluate(results, "metrics=none")
+    assert sorted(read) == records
+    read.clear()
+    assert evaluate(results, "metrics=none") == 0
+    assert read == []
+    records[0].write_text("{")
+    assert evaluate(results, "metrics=none") == 0
+    assert read == records[:1]
+    assert sum(str(records[0]) in line.message for line in caplog.records) == 1
 
 
 def test_failed_edits_are_rows_without_values(results):

@@ -23,7 +23,10 @@ from rotationbench.benchmark import run
 from rotationbench.config import _core, project_root
 from rotationbench.datasets import chosen_names
 from rotationbench.errors import ConfigError, DatasetError, LabelError, ResultsError
+from rotationbench.files import read_json
 from rotationbench.results import ResultStore
+from rotationbench.results import edit as reading
+from rotationbench.results.index import INDEX_FILE
 
 CHECKPOINT = project_root() / "tests" / "golden" / "tinyA"
 CASES = project_root() / "tests" / "golden" / "cases"
@@ -340,6 +343,23 @@ def test_kind_37_finished_samples_are_not_read_again(dataset, tmp_path, monkeypa
     monkeypatch.setattr(Dataset, "__getitem__", lambda *_: pytest.fail("a sample was read"))
     monkeypatch.setattr(Dataset, "problems", lambda self, names, _: list(names) and pytest.fail("a sample was checked"))
     assert benchmark(dataset, results) == 0
+
+
+def test_kind_37_records_are_read_once_and_then_not_until_they_are_written_again(dataset, tmp_path, monkeypatch):
+    results, read = tmp_path / "results", []
+    settings = ["method=nothing", "data=folder", f"data.root={dataset}", f"results_dir={results}", "metrics=[psnr]"]
+    assert run(compose_config(*settings)) == 0
+    monkeypatch.setattr("rotationbench.benchmark.draw_sheet", lambda *_, **__: [])
+    monkeypatch.setattr(reading, "read_json", lambda path: read.append(path.parent.name) or read_json(path))
+    assert run(compose_config(*settings)) == 0
+    assert read == []
+    record = results / "nothing" / "cat1" / "record.json"
+    record.write_text(record.read_text() + "\n")
+    assert run(compose_config(*settings)) == 0
+    assert read == ["cat1"]
+    (results / INDEX_FILE).unlink()
+    assert run(compose_config(*settings)) == 0
+    assert sorted(read[1:]) == sorted(sample.name for sample in dataset.iterdir())
 
 
 def test_kind_4_a_full_disk_ends_the_run_with_one_line_and_keeps_what_is_whole(dataset, tmp_path, monkeypatch):

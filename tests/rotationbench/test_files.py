@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from rotationbench.errors import DatasetError
-from rotationbench.files import sha256_of_file, whole_file, write_image, write_json
+from rotationbench.files import folder_state, sha256_of_file, whole_file, write_image, write_json
 
 
 def test_a_file_appears_whole_or_stays_as_it_was(tmp_path):
@@ -82,3 +82,21 @@ def test_problems_survive_the_way_from_another_process():
     error = pickle.loads(pickle.dumps(DatasetError(["a.png: broken.", "b.png: broken."])))
     assert error.problems == ("a.png: broken.", "b.png: broken.")
     assert str(error).startswith("2 problems")
+
+
+def test_the_state_of_a_folder_is_the_hash_of_the_names_sizes_and_times_below_it(tmp_path):
+    folder = tmp_path / "folder"
+    for name in ("a/deep/file", "a.txt", "b", "ä", "a/z"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    (folder / "linked").symlink_to(folder / "b")
+    (folder / "nowhere").symlink_to(folder / "missing")
+    (folder / "loop").symlink_to(folder)
+    digest = hashlib.sha256()
+    for name in ("a/deep/file", "a/z", "a.txt", "b", "linked", "ä"):
+        status = (folder / name).stat()
+        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    assert folder_state(folder) == digest.hexdigest()
+    os.utime(folder / "a" / "z", ns=(0, 0))
+    assert folder_state(folder) != digest.hexdigest()
+    assert folder_state(folder / "b") is None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, bootstrap
 
 from evaluation.report.columns import BY_NAME
 from evaluation.report.statistics import (
+    RESAMPLES,
     compare,
     estimate,
     failed_samples,
@@ -39,6 +40,15 @@ def test_the_interval_of_a_normal_mean_is_the_textbook_s():
     assert found.mean == pytest.approx(values.mean())
     assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.03)
     assert found.samples == 400
+
+
+@pytest.mark.parametrize("count", [3, 30, 700])
+def test_the_interval_is_scipy_s(count):
+    values = np.random.default_rng(count).gamma(1.5, size=count)
+    found = estimate(values, seed=7)
+    settings = {"n_resamples": RESAMPLES, "method": "BCa", "rng": np.random.default_rng(7)}
+    expected = bootstrap((values,), np.mean, **settings).confidence_interval
+    assert (found.low, found.high) == pytest.approx(tuple(expected), rel=1e-12)
 
 
 def test_the_interval_covers_the_true_mean_about_as_often_as_it_says():

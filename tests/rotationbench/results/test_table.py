@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
@@ -11,7 +12,8 @@ import pytest
 from PIL import Image
 
 from evaluation.report.collect import read_folders
-from rotationbench.results import ResultStore, write_table
+from rotationbench.results import ResultStore, edits_table, write_table
+from rotationbench.results.index import INDEX_FILE, in_short
 from rotationbench.results.sheet import chosen_rows, draw_sheet, write_sheet
 from rotationbench.results.table import harmless, summary
 
@@ -140,11 +142,11 @@ def test_the_choice_holds_the_best_and_the_worst():
 
 
 def test_only_records_that_were_touched_are_read_again(old, monkeypatch):
-    from rotationbench.results import store
+    from rotationbench.results import edit as reading
 
     first = write_table(ResultStore(old))
     read = []
-    monkeypatch.setattr(store, "check_record", lambda record: read.append(record["sample"]["name"]))
+    monkeypatch.setattr(reading, "check_record", lambda record: read.append(record["sample"]["name"]))
     again = write_table(ResultStore(old))
     assert read == []
     pd.testing.assert_frame_equal(again, first)
@@ -160,11 +162,36 @@ def test_only_records_that_were_touched_are_read_again(old, monkeypatch):
     assert len(write_table(ResultStore(old))) == len(first) - 1
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 0, "rows": {"a/b": []}}', '{"version": 1}'])
-def test_kept_rows_that_cannot_be_used_are_made_again(old, content):
+def hashed(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).hexdigest().encode() + b"\n" + text.encode()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: b"",
+        lambda content: content[:-20],
+        lambda content: content.replace(b'"done"', b'"lost"'),
+        lambda content: hashed('{"version": 0, "edits": {"dragdiffusion/cat": []}}'),
+    ],
+    ids=["empty", "cut short", "altered", "another version"],
+)
+def test_an_index_that_cannot_be_used_is_made_again(old, spoil):
     first = write_table(ResultStore(old))
-    (old / ".rows.json").write_text(content)
+    index = old / INDEX_FILE
+    sound = index.read_bytes()
+    index.write_bytes(spoil(sound))
     pd.testing.assert_frame_equal(write_table(ResultStore(old)), first)
+    assert index.read_bytes() == sound
+
+
+def test_an_index_says_of_edits_what_their_records_say(old):
+    write_table(ResultStore(old))
+    whole, short = list(ResultStore(old).edits()), ResultStore(old).index.edits()
+    assert [edit.folder for edit in short] == [edit.folder for edit in whole]
+    for one, other in zip(short, whole, strict=True):
+        assert (one.done, one.metrics, one.record) == (other.done, other.metrics, in_short(other.record))
+    pd.testing.assert_frame_equal(edits_table(short), edits_table(whole))
 
 
 def test_the_tables_of_a_long_run_take_a_small_share_of_its_time(old, monkeypatch):
