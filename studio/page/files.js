@@ -121,15 +121,15 @@ export class Files {
           el("img", { src: thumbnail(choice.value, name), alt: "", loading: "lazy" }), el("span", { text: name }))));
     };
     const load = async () => {
+      const wanted = choice.value;
       shelf.replaceChildren();
       note.textContent = "Reading…";
-      try {
-        names = (await listing(choice.value)).samples;
-        show();
-      } catch (error) {
-        names = [];
-        note.textContent = error.message;
-      }
+      const found = await listing(wanted).catch((error) => ({ samples: [], error }));
+      // Whoever chose another meanwhile is to see that one.
+      if (choice.value !== wanted) return;
+      names = found.samples;
+      show();
+      if (found.error !== undefined) note.textContent = found.error.message;
     };
     dialog.replaceChildren(el("div", {},
       el("div", { class: "row" },
@@ -139,7 +139,7 @@ export class Files {
       el("div", { class: "row" }, choice, filter), note, shelf));
     dialog.showModal();
     await load();
-    if (names.length === 0 && this.about.datasets.length > 1) {
+    if (names.length === 0 && choice.selectedIndex === 0 && this.about.datasets.length > 1) {
       choice.value = this.about.datasets[1].name;
       await load();
     }

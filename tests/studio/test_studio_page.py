@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from headless_chromium import chromium
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 from served_pages import PATIENCE, browsing, served
 from studio_helpers import in_base64, make_app, png
 from tests_helpers import GOLDEN
@@ -453,6 +453,25 @@ def test_files_of_the_rotationdrag_interface_open_together(page, folder):
     np.testing.assert_array_equal(sample.mask, original.mask)
     assert sorted(sample.sources.xy.tolist()) == sorted(original.sources.xy.tolist())
     assert sample.prompt == original.prompt
+
+
+def test_the_shelf_shows_the_data_set_that_was_chosen_last(page):
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/api/datasets/samples", hold)
+    page.keyboard.press("Control+o")
+    page.select_option("#open-dialog select", "cases")
+    cat = page.locator("#shelf button[title='cat']")
+    expect(cat).to_be_visible()
+    with page.expect_response("**/api/datasets/samples") as response:
+        held[0].fulfill(json={"samples": ["late"]})
+    response.value.finished()
+    page.wait_for_timeout(200)
+    expect(cat).to_be_visible()
+    expect(page.locator("#open-dialog select")).to_have_value("cases")
 
 
 @pytest.mark.parametrize("kind", ["paste", "drop"])
