@@ -8,17 +8,19 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evaluation.suite import MetricSuite
 from rotationbench.config import BenchmarkConfig, build_core
-from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.errors import ResultsError, RotationBenchError
 from rotationbench.results import METRICS_FILE, Edit, MetricsFile
 from rotationbench.results.record import environment
 from rotationbench.results.store import write_files
 from rotationbench.sample import DragSample
 from rotationbench.worker import build_evaluator
+
+if TYPE_CHECKING:
+    from rotationbench.diffusion.core import StableDiffusion
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -18,12 +18,14 @@ from evaluation.metrics.base import Edited, MetricFamily, Tools, Values
 from evaluation.metrics.clip_similarity import VIT_B16
 from evaluation.metrics.features import PictureFeatures
 from rotationbench.config import ModelConfig, named_model, resolve_path
-from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.devices import resolve_device
 from rotationbench.diffusion.dift import DiftSettings
 from rotationbench.errors import ConfigError, DatasetError, MissingWeightsError
 from rotationbench.results import EDITED_FILE, Edit, MetricsFile
 from rotationbench.sample import DragSample
+
+if TYPE_CHECKING:
+    from rotationbench.diffusion.core import StableDiffusion
 
 log = logging.getLogger(__name__)
 
@@ -203,6 +205,8 @@ def _dift_model(name: str) -> ModelConfig:
 
 
 def _load(model: ModelConfig, device: str) -> StableDiffusion:
+    from rotationbench.diffusion.core import StableDiffusion  # noqa: PLC0415 - takes seconds; most metrics need no model
+
     return StableDiffusion.from_pretrained(
         str(resolve_path(model.pretrained)),
         vae=None if model.vae is None else str(resolve_path(model.vae)),

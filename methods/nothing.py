@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.method import DragResult, Progress, no_progress
 from rotationbench.sample import DragSample
+
+if TYPE_CHECKING:
+    from rotationbench.diffusion.core import StableDiffusion
 
 
 @dataclass(frozen=True, kw_only=True)

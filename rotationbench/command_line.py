@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 LIST = "list"
 MISUSED = 2
 BY_SIGNAL = 128
-WITH_PROGRESS_BARS = {"diffusers", "transformers"}
-"""Libraries that show one for every model they load. Not every task needs them, and they take seconds to import."""
 SECTIONS = ("task", "method", "evaluator")
 """Settings whose `_target_` names what runs."""
 
@@ -185,6 +183,8 @@ def run_task(config: DictConfig) -> int:
     from rotationbench.errors import RotationBenchError  # noqa: PLC0415
     from rotationbench.files import FULL  # noqa: PLC0415
 
+    # Libraries would show a bar for every model that they load.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     log = logging.getLogger("rotationbench")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     targets = [OmegaConf.select(config, f"{section}._target_") for section in SECTIONS]
@@ -192,8 +192,6 @@ def run_task(config: DictConfig) -> int:
         logging.getLogger(package).setLevel(logging.INFO)
     try:
         task = get_method(config.task._target_)
-        for name in WITH_PROGRESS_BARS & sys.modules.keys():
-            sys.modules[name].utils.logging.disable_progress_bar()
         with logging_redirect_tqdm():
             return task(config)
     except RotationBenchError as error:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from rotationbench.config import BenchmarkConfig
-from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.cost import OTHER, Cost, peak_memory_mb, reset_peak_memory
 from rotationbench.diffusion.limits import area_fault
 from rotationbench.method import DragMethod, DragResult, needs_model, reads_metadata
@@ -19,6 +18,9 @@ from rotationbench.observing import Observer
 from rotationbench.points import GridPoints
 from rotationbench.results.record import cost_record, result_record
 from rotationbench.sample import DragSample, resize_image, to_uint8
+
+if TYPE_CHECKING:
+    from rotationbench.diffusion.core import StableDiffusion
 
 INVERTED = 0.75
 """The share of the inference steps by which most methods invert a picture, and sample it again."""

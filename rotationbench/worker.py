@@ -11,19 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from rotationbench.config import BenchmarkConfig, build_core, build_method
-from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.editing import Editor
 from rotationbench.errors import ConfigError, DatasetError, LabelError, ResultsError, RotationBenchError
 from rotationbench.results import METRICS_FILE, SCHEMA, Edit, ResultStore, changed_settings, changes, fingerprint
 from rotationbench.results.record import environment, failed_record, sample_record
 from rotationbench.results.store import read_files
 from rotationbench.sample import DragSample
+
+if TYPE_CHECKING:
+    from rotationbench.diffusion.core import StableDiffusion
 
 log = logging.getLogger(__name__)
 

@@ -13,12 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import lpips
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.models import AlexNet_Weights
 
 from evaluation.metrics.base import Edited, Metric, MetricFamily, Tools, Values, installed_version
 from evaluation.metrics.checks import require_same_pictures
@@ -38,6 +36,9 @@ def load_lpips(device: torch.device) -> nn.Module:
     Raises:
         MissingWeightsError: when torchvision's AlexNet is not on this machine; nothing is downloaded here.
     """
+    import lpips  # noqa: PLC0415 - it imports torchvision, and both take seconds
+    from torchvision.models import AlexNet_Weights  # noqa: PLC0415
+
     file_name = Path(AlexNet_Weights.DEFAULT.url).name
     if not (Path(torch.hub.get_dir()) / "checkpoints" / file_name).is_file():
         raise MissingWeightsError("python -c \"from torchvision.models import alexnet; alexnet(weights='DEFAULT')\"")

@@ -286,14 +286,18 @@ def _reading(place: _Place, wanted: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the libraries' warnings of what is an error here."""
+    """Silence the libraries' warnings of what is an error here, and the bar that diffusers shows for what it loads."""
     loggers = (diffusers.utils.logging, transformers.utils.logging)
     before = [logger.get_verbosity() for logger in loggers]
+    with_bars = diffusers.utils.logging.is_progress_bar_enabled()
+    diffusers.utils.logging.disable_progress_bar()
     try:
         for logger in loggers:
             logger.set_verbosity_error()
         yield
     finally:
+        if with_bars:
+            diffusers.utils.logging.enable_progress_bar()
         for logger, verbosity in zip(loggers, before, strict=True):
             logger.set_verbosity(verbosity)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hydra.utils import instantiate
@@ -18,7 +18,6 @@ from rotationbench.benchmark import RESERVED_LABELS
 from rotationbench.config import BenchmarkConfig, build_core, resolve_path, validated
 from rotationbench.datasets import Dataset, chosen_names, open_dataset
 from rotationbench.datasets.reading import LARGEST_TEXT_BYTES, text_fault
-from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.errors import ConfigError, DatasetError, LabelError, ResultsError, RotationBenchError
 from rotationbench.files import folder_state
 from rotationbench.foreign.edits import ForeignEdits, ForeignPicture, find_edits
@@ -32,6 +31,9 @@ from rotationbench.results.sheet import draw_sheet
 from rotationbench.results.table import summary
 from rotationbench.sample import DragSample, resize_image
 from rotationbench.worker import SHOWN_METRICS, Evaluator
+
+if TYPE_CHECKING:
+    from rotationbench.diffusion.core import StableDiffusion
 
 log = logging.getLogger(__name__)
 
