@@ -1,0 +1,84 @@
+"""A cluster of two nodes on this machine loses one of them, again and again, while a run is at work on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from tests_helpers import GOLDEN
+
+from rotationbench.config import project_root
+
+pytest.importorskip("ray", reason="Ray is not installed")
+pytestmark = pytest.mark.slow
+
+KILLS, SAMPLES, SEED = 10, 12, 0
+TIMES = {"seconds", "phases", "started", "finished", "peak_memory_mb", "environment", "config"}
+
+
+def run(data, results, *settings):
+    command = [
+        *(sys.executable, "run.py", "method=dragdiffusion", "method.lora=null", "method.max_steps=8", "device=cpu"),
+        *("model=local", f"model.pretrained={GOLDEN / 'tinyA'}", "model.resolution=64", "model.num_inference_steps=4"),
+        *("data=folder", f"data.root={data}", "metrics=none", "cache_dir=null", "sheet_rows=1"),
+        *(f"results_dir={results}", *settings),
+    ]
+    log = results.with_suffix(".log").open("w")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=project_root(), env=environment, stdout=log, stderr=subprocess.STDOUT)
+
+
+def edits(results):
+    """By sample: the record without times and place, and the edited picture's bytes."""
+    found = {}
+    for path in results.glob("dragdiffusion/*/record.json"):
+        record = json.loads(path.read_text())
+        assert record["status"] == "done"
+        kept = {key: value for key, value in record.items() if key not in TIMES}
+        found[path.parent.name] = kept, path.with_name("edited.png").read_bytes()
+    return found
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A head with one core, to which nodes are added; everything listens on loopback."""
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("PYTHONPATH", str(project_root()))
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(head_node_args={"num_cpus": 1, "node_ip_address": "127.0.0.1"}, initialize_head=True)
+    yield cluster
+    cluster.shutdown()
+
+
+def test_a_killed_node_costs_nothing_but_the_edits_in_flight(cluster, tmp_path):
+    for number in range(SAMPLES):
+        shutil.copytree(GOLDEN / "cases" / ("cat", "rocket", "cat2")[number % 3], tmp_path / "data" / f"s{number:02d}")
+    alone = tmp_path / "alone"
+    assert run(tmp_path / "data", alone).wait() == 0
+    expected = edits(alone)
+    assert len(expected) == SAMPLES
+
+    moments = random.Random(SEED)
+    for number in range(KILLS):
+        node = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1")
+        results = tmp_path / f"results-{number}"
+        process = run(
+            tmp_path / "data", results, "engine=ray", f"engine.address={cluster.address}", "engine.patience=60"
+        )
+        # At a moment between the first edit and the last but two.
+        enough = moments.randint(1, SAMPLES - 2)
+        while len(list(results.glob("dragdiffusion/*/record.json"))) < enough:
+            assert process.poll() is None, results.with_suffix(".log").read_text()
+            time.sleep(0.02)
+        cluster.remove_node(node, allow_graceful=False)
+        assert process.wait() == 0, results.with_suffix(".log").read_text()
+        assert edits(results) == expected
+        assert not list(results.rglob(".tmp-*"))
