@@ -35,7 +35,7 @@ WAYS = {
     "engine=ray workers=2": (("engine=ray", "workers=2"),),
 }
 """By name, the settings of each run that is started."""
-DIFFER = {"seconds", "phases", "started", "finished", "peak_memory_mb", "environment", "config"}
+DIFFER = {"seconds", "phases", "started", "finished", "peak_memory_mb", "environment", "commit", "config"}
 """What records of the same edit may differ in: time, place, and the settings that name them."""
 
 

@@ -19,7 +19,8 @@ pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = pytest.mark.slow
 
 KILLS, SAMPLES, SEED = 10, 12, 0
-TIMES = {"seconds", "phases", "started", "finished", "peak_memory_mb", "environment", "config"}
+TIMES = {"seconds", "phases", "started", "finished", "peak_memory_mb", "environment", "commit", "config"}
+"""What an edit made elsewhere may differ in; the commit, because somebody may be at work meanwhile."""
 
 
 def run(data, results, *settings):
