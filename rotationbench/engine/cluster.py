@@ -249,7 +249,9 @@ def connected(address: str | None, workers: int) -> Any:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address is None:
-            ray.init(num_cpus=max(workers, cores()), include_dashboard=False, _node_ip_address=HERE, **quiet)
+            # Not one that runs on this machine already, which no address at all would mean.
+            here = {"include_dashboard": False, "_node_ip_address": HERE}
+            ray.init(address="local", num_cpus=max(workers, cores()), **here, **quiet)
         else:
             ray.init(address=address, **quiet)
     except Exception as error:

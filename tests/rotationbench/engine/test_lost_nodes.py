@@ -83,3 +83,10 @@ def test_a_killed_node_costs_nothing_but_the_edits_in_flight(cluster, tmp_path):
         assert process.wait() == 0, results.with_suffix(".log").read_text()
         assert edits(results) == expected
         assert not list(results.rglob(".tmp-*"))
+
+
+def test_a_run_without_an_address_starts_a_cluster_beside_the_one_that_is_there(cluster, tmp_path):
+    shutil.copytree(GOLDEN / "cases" / "cat", tmp_path / "data" / "cat")
+    process = run(tmp_path / "data", tmp_path / "results", "engine=ray", "workers=1")
+    assert process.wait() == 0, (tmp_path / "results.log").read_text()
+    assert list(edits(tmp_path / "results")) == ["cat"]
