@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import re
+import socket
 import sys
 import time
 from collections.abc import Hashable, Iterator, Mapping
@@ -21,6 +22,8 @@ from rotationbench.errors import ConfigError, EngineError
 
 HERE = "127.0.0.1"
 """A cluster that is started for a run is reached from this machine alone."""
+KNOCK = 15.0
+"""Seconds in which a cluster must take a connection."""
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -253,6 +256,7 @@ def connected(address: str | None, workers: int) -> Any:
             here = {"include_dashboard": False, "_node_ip_address": HERE}
             ray.init(address="local", num_cpus=max(workers, cores()), **here, **quiet)
         else:
+            _knock(address)
             ray.init(address=address, **quiet)
     except Exception as error:
         # Ray has many errors for this, some of them the system's.
@@ -260,6 +264,17 @@ def connected(address: str | None, workers: int) -> Any:
         raise ConfigError(f"engine.address: expected {place}, got: {_one_line(error)}") from error
     atexit.register(disconnect)
     return ray
+
+
+def _knock(address: str) -> None:
+    """See that somebody listens at `host:port`: Ray would try for minutes.
+
+    Raises:
+        OSError: when nobody does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK).close()
 
 
 def room(nodes: list[dict[str, Any]], resources: Mapping[str, float]) -> int:
