@@ -253,7 +253,7 @@ def connected(address: str | None, workers: int) -> Any:
     try:
         if address is None:
             # Not one that runs on this machine already, which no address at all would mean.
-            here = {"include_dashboard": False, "_node_ip_address": HERE}
+            here: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": HERE}
             ray.init(address="local", num_cpus=max(workers, cores()), **here, **quiet)
         else:
             _knock(address)
