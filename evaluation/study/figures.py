@@ -36,12 +36,11 @@ def share_figure(labels: Sequence[str], shares: Interval, kind: str, published: 
             colour = styles[label].colour
             axes.bar(place, 100 * shares.value[place], width=0.6, color=colour, alpha=0.85)
             if not np.isnan(shares.low[place]):
-                reach = 100 * np.array(
-                    [[shares.value[place] - shares.low[place]], [shares.high[place] - shares.value[place]]]
-                )
-                axes.errorbar(
-                    place, 100 * shares.value[place], np.maximum(reach, 0), color="black", capsize=3, linewidth=1
-                )
+                ends = [[shares.value[place] - shares.low[place]], [shares.high[place] - shares.value[place]]]
+                share, reach = 100 * shares.value[place], np.maximum(100 * np.array(ends), 0)
+                # Light around dark, to be seen on a bar of any colour.
+                for line, width in (("white", 2.5), ("black", 1.0)):
+                    axes.errorbar(place, share, reach, color=line, capsize=3, linewidth=width, capthick=width)
         marked = [label for label in labels if label in published]
         if marked:
             places = [labels.index(label) + 0.38 for label in marked]

@@ -35,7 +35,8 @@ async function refresh() {
   } catch (error) {
     if (error.status === 401) askForToken();
     else {
-      app.prepend(element("p", { class: "offline", role: "alert" }, "The server does not answer; trying again."));
+      app.querySelector(".offline")?.remove();
+      app.append(element("p", { class: "offline", role: "alert" }, "The server does not answer; trying again."));
       timer = setTimeout(refresh, EVERY);
     }
   }
@@ -90,7 +91,8 @@ function show(study) {
 function participants(people) {
   if (!people.length) return element("p", { class: "legend start" }, "Nobody yet.");
   const names = ["participant", "questionnaire", "answers", "began", "state", "median", "checks failed", "left out because"];
-  const rows = people.map((person) => {
+  // Who came last comes first, and behind them who is invited.
+  const rows = people.toSorted((one, other) => (other.began ?? 0) - (one.began ?? 0)).map((person) => {
     const state = person.withdrew !== null ? "withdrew" : person.finished !== null ? "finished" : person.began !== null ? "under way" : "invited";
     const cells = [person.id.slice(0, 6), person.questionnaire ?? "–", person.questions === null ? "–" : `${person.answered} of ${person.questions}`,
       when(person.began), state, person.median_seconds === null ? "–" : `${person.median_seconds.toFixed(1)} s`,
@@ -123,6 +125,7 @@ function chart(hours, now) {
   const most = Math.max(...all.map(([, count]) => count), 1);
   const drawing = document.createElementNS(SVG, "svg");
   drawing.setAttribute("viewBox", `0 0 ${Math.max(24, all.length) * 12} 100`);
+  drawing.setAttribute("preserveAspectRatio", "xMinYMid");
   drawing.setAttribute("class", "chart");
   drawing.setAttribute("role", "img");
   drawing.setAttribute("aria-label", `Answers per hour, at most ${most}`);

@@ -221,7 +221,7 @@ export class Question {
         const down = ((height - (rows - 1) * gap) / rows - CAPTION) * ratio;
         const size = Math.floor(Math.min(across, Math.max(down, Math.min(SMALLEST_TILE, (width - gap) / 2))));
         // Edits in one row are easier to compare than slightly larger ones below each other.
-        const worth = apart && columns === edits ? 1.15 * size : size;
+        const worth = columns === (apart ? edits : edits + 1) ? 1.15 * size : size;
         if (worth > best.worth) best = { size, apart, worth };
       }
     }

@@ -166,6 +166,17 @@ def test_a_questionnaire_by_touch_on_a_phone(browser, study):
             page = visit.page
             assert visit.ready().startswith("3/6")
             page.locator(".option .frame").last.tap()
+        if number == 4:
+            # Away for a moment: that is said without anything moving, and the answer is sent later.
+            places = page.locator(".tiles").bounding_box()
+            visit.context.set_offline(True)
+            page.locator("footer .primary").tap()
+            page.wait_for_selector("text=The connection is lost")
+            assert page.locator(".tiles").bounding_box() == places
+            visit.context.set_offline(False)
+            visit.errors[:] = [text for text in visit.errors if "ERR_INTERNET_DISCONNECTED" not in text]
+            page.wait_for_function("() => document.title.startsWith('6/')")
+            continue
         page.locator("footer .primary").tap()
     visit.ready()
     answers = stored(participation)
