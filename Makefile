@@ -10,7 +10,8 @@ NUMERICAL := tests/methods tests/test_precision.py tests/test_oracles.py
 .PHONY: demo studio test test-numerics test-slow lint format install clean
 
 demo: install
-	$(BIN)/python run.py -m method=nothing,turn,dragdiffusion,rotationdrag data.subset=demo results_dir=results/demo
+	$(BIN)/python run.py -m method=nothing,turn,dragdiffusion data.subset=demo results_dir=results/demo
+	$(BIN)/python run.py method=rotationdrag method.rotation_step=4 data.subset=demo results_dir=results/demo
 	$(BIN)/python run.py task=demo results_dir=results/demo
 
 studio: install

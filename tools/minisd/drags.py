@@ -38,13 +38,17 @@ Editor = Callable[[DragSample], np.ndarray]
 
 @dataclass(frozen=True)
 class Setting:
-    """What the search decides; see `methods.latent_drag` for the meaning of each."""
+    """What the search decides; see `methods.latent_drag` for the meaning of each.
+
+    `rotation_step` is RotationDrag's and is not searched: it is what `make demo` takes, to save a CPU's time.
+    """
 
     max_steps: int = 60
     latent_lr: float = 0.03
     inversion_strength: float = 0.75
     feature_index: int = 3
     lora_steps: int = 20
+    rotation_step: float = 4.0
 
     @classmethod
     def of_model(cls) -> Setting:
@@ -60,7 +64,9 @@ class Setting:
 
     def editor(self, core: StableDiffusion, method: str) -> Editor:
         """A function that edits a sample by the named method with these settings, at the model's size."""
+        own = {"rotation_step": self.rotation_step} if method == "rotationdrag" else {}
         made = METHODS[method](
+            **own,
             max_steps=self.max_steps,
             latent_lr=self.latent_lr,
             inversion_strength=self.inversion_strength,
