@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binom, bootstrap
+from statsmodels.stats.multitest import multipletests
 
 from evaluation.report.columns import BY_NAME
 from evaluation.report.statistics import (
@@ -111,6 +114,17 @@ def test_holm_by_hand():
     changed = [type(item)(**{**vars(item), "p": p}) for item, p in zip(three, (0.01, 0.04, 0.03), strict=True)]
     # 3·0.01; then 2·0.03; then 0.04, but not below the one before.
     assert [item.p_holm for item in with_holm(changed)] == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_holm_is_that_of_statsmodels_and_passes_over_what_was_not_tested():
+    table = table_of({"a": [[0.0], [1.0]], "b": [[2.0], [3.0]]})
+    (one,) = compare(table, ERROR, ["a", "b"])
+    chance = np.random.default_rng(0)
+    for count in (1, 2, 7):
+        p = chance.uniform(0, 0.3, count)
+        found = [item.p_holm for item in with_holm([replace(one, p=value) for value in (np.nan, *p)])]
+        assert np.isnan(found[0])
+        np.testing.assert_allclose(found[1:], multipletests(p, method="holm")[1])
 
 
 def test_only_common_samples_are_compared():
