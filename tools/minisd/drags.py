@@ -150,11 +150,11 @@ def fitted_turn(sample: DragSample, edited: np.ndarray) -> float:
 # --- search ---------------------------------------------------------------------------------------------------------
 
 SEARCHED: Mapping[str, Sequence[float]] = {
-    "feature_index": (3, 2, 4),
+    "inversion_strength": (0.75, 0.85, 0.95),
     "latent_lr": (0.03, 0.06, 0.1),
-    "inversion_strength": (0.75, 0.6, 0.9),
-    "lora_steps": (20, 60),
     "max_steps": (60, 100),
+    "lora_steps": (20, 60),
+    "feature_index": (3, 2),
 }
 """The values that are tried, one setting after the other, each with the best of those before it."""
 
