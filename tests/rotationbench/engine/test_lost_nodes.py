@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
@@ -15,8 +16,11 @@ from tests_helpers import GOLDEN
 
 from rotationbench.config import project_root
 
-pytest.importorskip("ray", reason="Ray is not installed")
-pytestmark = pytest.mark.slow
+# Ray is looked for and not imported: it reads its environment when it is, and tests of one process share that.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
+]
 
 KILLS, SAMPLES, SEED = 10, 12, 0
 TIMES = {"seconds", "phases", "started", "finished", "peak_memory_mb", "environment", "commit", "config"}
