@@ -89,6 +89,8 @@ def named_classes(group: str, base: type[Base]) -> list[type[Base]]:
                 named = get_class(str(OmegaConf.load(file)._target_))
                 if not issubclass(named, base):
                     raise TypeError(f"expected a subclass of {base.__name__}, got {named.__name__}")
+                if missing := sorted(getattr(named, "__abstractmethods__", ())):
+                    raise TypeError(f"expected all methods of a {base.__name__}, got none for {', '.join(missing)}")
             except Exception as error:
                 # Whatever is wrong with other people's code, everything else goes on.
                 reason = " ".join(str(error).split()) or type(error).__name__

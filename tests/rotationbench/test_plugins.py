@@ -49,6 +49,12 @@ class Mine(ImageFolder):
     name = "mine"
     signature = "a listing of mine"
 """
+UNFINISHED = """
+from evaluation.metrics.base import MetricFamily
+
+class A(MetricFamily):
+    metrics = ()
+"""
 METRIC = """
 from evaluation.metrics.base import Metric, MetricFamily
 
@@ -89,6 +95,10 @@ def test_formats_metrics_and_models_of_plugins_are_found_beside_the_own(install,
         ({"nothing.txt": ""}, r"plug-in plug_bad .*expected a package with a folder conf"),
         ({"conf/metric/a.yaml": "_target_: plug_bad.nowhere.A"}, r"a\.yaml: metric a cannot be used: .*nowhere"),
         ({"conf/metric/a.yaml": "_target_: pathlib.Path"}, r"expected a subclass of MetricFamily, got Path"),
+        (
+            {"m.py": UNFINISHED, "conf/metric/a.yaml": "_target_: plug_bad.m.A"},
+            r"expected all methods .*, got .* measure",
+        ),
         ({"conf/metric/a.yaml": "- 1"}, r"metric a cannot be used"),
         ({"m.py": "1 / 0", "conf/metric/a.yaml": "_target_: plug_bad.m.A"}, r"metric a cannot be used: .*zero"),
         ({"m.py": METRIC.format(name="psnr"), "conf/metric/a.yaml": "_target_: plug_bad.m.Constant"}, "psnr.*taken"),

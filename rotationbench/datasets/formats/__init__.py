@@ -35,7 +35,8 @@ FORMATS: dict[str, Format] = {
 @lru_cache(maxsize=1)
 def known_formats() -> dict[str, Format]:
     """The project's own formats and those of plug-ins, by name."""
-    named = {form.name: form for form in (named() for named in named_classes("format", Format))}
+    classes = named_classes("format", Format)  # type: ignore[type-abstract]
+    named = {form.name: form for form in (named() for named in classes)}
     return FORMATS | without_taken(named, FORMATS, "format")
 
 

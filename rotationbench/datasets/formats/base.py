@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +40,7 @@ class Entry:
         return self.parents[-1] if self.parents else None
 
 
-class Format:
+class Format(ABC):
     """A way of keeping drags on disk, with a folder per sample unless `find` says otherwise.
 
     `name` is what `data.format` calls it, `signature` what a folder of it is recognised by, for messages, and `picture`
@@ -52,9 +53,9 @@ class Format:
     includes: ClassVar[tuple[str, ...]] = ()
     """Formats whose samples are samples of this one that lack a file, when both are found together."""
 
+    @abstractmethod
     def marks(self, folder: Folder) -> bool:
         """Whether a folder is a sample of this format and, for all that its files' names tell, of no other."""
-        raise NotImplementedError
 
     def accepts(self, folder: Folder) -> bool:
         """Whether a folder is a sample, when it is known that the format is this one."""
@@ -86,9 +87,9 @@ class Format:
         """The split that a sample belongs to, read without decoding a picture; None when the format has none."""
         return None
 
+    @abstractmethod
     def read(self, entry: Entry, problems: Problems) -> DragSample | None:
         """The sample, or None after noting everything that is wrong with it."""
-        raise NotImplementedError
 
 
 def outermost(folders: Sequence[Folder]) -> list[Folder]:

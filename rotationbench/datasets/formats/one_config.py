@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,9 +21,9 @@ class OneConfig(Format):
     picture: ClassVar[str]
     mask_above: ClassVar[int] = HALF
 
+    @abstractmethod
     def drags(self, config: dict[str, Any], path: Path, problems: Problems) -> tuple[Pairs | None, str]:
         """The pairs, None after noting what is wrong with them, and the prompt that the file `path` holds."""
-        raise NotImplementedError
 
     def category(self, entry: Entry) -> str | None:
         """The category of a sample."""
