@@ -11,19 +11,18 @@ tell it: processes load their models before that. Run from the project's root.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 
 from rotationbench.files import whole_file
-from rotationbench.results import ResultStore
+from rotationbench.results import RECORD_FILE, Edit, ResultStore
 
 DEFAULTS = ("method=dragdiffusion", "method.lora=null", "device=cpu", "metrics=none", "cache_dir=null", "sheet_rows=1")
 """Settings unless others are given."""
@@ -57,29 +56,22 @@ def shared(way: str, settings: Sequence[str], out: Path) -> None:
             raise subprocess.CalledProcessError(run.returncode, run.args)
 
 
-def span(store: ResultStore) -> float:
+def span(edits: Iterable[Edit]) -> float:
     """Seconds from the start of the first edit to the end of the last one."""
-    times = [
-        [datetime.fromisoformat(edit.record[key]) for key in ("started", "finished")]
-        for edit in store.edits()
-        if edit.done
-    ]
+    times = [[datetime.fromisoformat(edit.record[key]) for key in ("started", "finished")] for edit in edits]
     begun, ended = zip(*times, strict=True)
     return (max(ended) - min(begun)).total_seconds()
 
 
-def content(store: ResultStore) -> dict[str, object]:
-    """What the edits are, by file: pictures byte for byte, records without `DIFFER`."""
-    found: dict[str, object] = {}
-    for edit in store.edits():
-        for path in sorted(edit.folder.iterdir()):
-            name = str(path.relative_to(store.root))
-            if path.name == "record.json":
-                record = json.loads(path.read_text(encoding="utf-8"))
-                found[name] = {key: value for key, value in record.items() if key not in DIFFER}
-            else:
-                found[name] = path.read_bytes()
-    return found
+def content(edits: Iterable[Edit]) -> dict[tuple[str, str], object]:
+    """What the edits are, by label and sample: the record without `DIFFER`, and the other files byte for byte."""
+    return {
+        (edit.label, edit.sample_name): (
+            {key: value for key, value in edit.record.items() if key not in DIFFER},
+            {path.name: path.read_bytes() for path in edit.folder.iterdir() if path.name != RECORD_FILE},
+        )
+        for edit in edits
+    }
 
 
 def measure(settings: Sequence[str], rounds: int, out: Path) -> pd.DataFrame:
@@ -92,15 +84,14 @@ def measure(settings: Sequence[str], rounds: int, out: Path) -> pd.DataFrame:
     """
     rows: list[dict[str, object]] = []
     for number in range(rounds):
-        alone, expected = 0.0, dict[str, object]()
+        alone, expected = 0.0, dict[tuple[str, str], object]()
         for way in WAYS:
-            store = ResultStore(out / "results")
-            shared(way, settings, store.root)
-            seconds, found = span(store), content(store)
+            shared(way, settings, out / "results")
+            edits = list(ResultStore(out / "results").edits())
+            seconds, found = span(edits), content(edits)
             if way == ALONE:
                 alone, expected = seconds, found
-            edits = sum(edit.done for edit in store.edits())
-            row = {"round": number, "way": way, "edits": edits, "seconds": seconds}
+            row = {"round": number, "way": way, "edits": len(edits), "seconds": seconds}
             rows.append(row | {"of one process": seconds / alone, "equal": found == expected})
             print(", ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
     return pd.DataFrame(rows)

@@ -22,14 +22,15 @@ def test_the_span_reaches_from_the_first_start_to_the_last_end(tmp_path):
     save(tmp_path, "a", 10, 14)
     save(tmp_path, "b", 12, 31)
     save(tmp_path, "c", 14, 20)
-    assert scaling.span(ResultStore(tmp_path)) == 21
+    assert scaling.span(ResultStore(tmp_path).edits()) == 21
 
 
 def test_times_and_places_make_no_difference_and_pictures_do(tmp_path):
     for folder, changes in (("one", {}), ("other", {"peak_memory_mb": 7.0}), ("darker", {"grey": 9})):
         save(tmp_path / folder, "a", len(folder), 9, **changes)
-    one, other, darker = (scaling.content(ResultStore(tmp_path / name)) for name in ("one", "other", "darker"))
-    assert set(one) == {"turn/a/record.json", "turn/a/edited.png"}
+    one, other, darker = (scaling.content(ResultStore(tmp_path / name).edits()) for name in ("one", "other", "darker"))
+    assert set(one) == {("turn", "a")}
+    assert set(one["turn", "a"][1]) == {"edited.png"}
     assert one == other
     assert one != darker
 

@@ -59,7 +59,8 @@ def test_ray_on_this_machine(caplog):
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere.invalid:6379"])
 def test_a_cluster_that_is_not_there_is_one_line(address):
     crew = OnRay(address=address).crew(doubler(), 1, "cpu")
-    with pytest.raises(ConfigError, match=r"engine\.address: expected a Ray cluster at") as caught:
+    # The system's own refusal, which takes no time, and not Ray's, which takes minutes.
+    with pytest.raises(ConfigError, match=r"engine\.address: expected a Ray cluster at .*, got: \[Errno ") as caught:
         crew.__enter__()
     assert "\n" not in str(caught.value)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import random
 import shutil
@@ -14,7 +13,9 @@ import time
 import pytest
 from tests_helpers import GOLDEN
 
+from benchmarks.scaling import content
 from rotationbench.config import project_root
+from rotationbench.results import ResultStore
 
 # Ray is looked for and not imported: it reads its environment when it is, and tests of one process share that.
 pytestmark = [
@@ -23,8 +24,6 @@ pytestmark = [
 ]
 
 KILLS, SAMPLES, SEED = 10, 12, 0
-TIMES = {"seconds", "phases", "started", "finished", "peak_memory_mb", "environment", "commit", "config"}
-"""What an edit made elsewhere may differ in; the commit, because somebody may be at work meanwhile."""
 
 
 def run(data, results, *settings):
@@ -40,14 +39,10 @@ def run(data, results, *settings):
 
 
 def edits(results):
-    """By sample: the record without times and place, and the edited picture's bytes."""
-    found = {}
-    for path in results.glob("dragdiffusion/*/record.json"):
-        record = json.loads(path.read_text())
-        assert record["status"] == "done"
-        kept = {key: value for key, value in record.items() if key not in TIMES}
-        found[path.parent.name] = kept, path.with_name("edited.png").read_bytes()
-    return found
+    """What was made, without times and place; all of it is done."""
+    found = list(ResultStore(results).edits())
+    assert all(edit.done for edit in found)
+    return content(found)
 
 
 @pytest.fixture
@@ -93,4 +88,4 @@ def test_a_run_without_an_address_starts_a_cluster_beside_the_one_that_is_there(
     shutil.copytree(GOLDEN / "cases" / "cat", tmp_path / "data" / "cat")
     process = run(tmp_path / "data", tmp_path / "results", "engine=ray", "workers=1")
     assert process.wait() == 0, (tmp_path / "results.log").read_text()
-    assert list(edits(tmp_path / "results")) == ["cat"]
+    assert list(edits(tmp_path / "results")) == [("dragdiffusion", "cat")]
