@@ -21,7 +21,7 @@ from tools.minisd.autoencoder import build_autoencoder, reconstruct, train_autoe
 from tools.minisd.backgrounds import KINDS
 from tools.minisd.compose import ComposedPictures, Placement, compose, draw_object, to_picture, to_tensor
 from tools.minisd.denoiser import draw_batch, fill_bank, open_bank, snr_weights, train_denoiser
-from tools.minisd.evaluate import Row, as_table
+from tools.minisd.evaluate import Row, as_table, write_pictures
 from tools.minisd.export import export
 from tools.minisd.recipe import (
     AutoencoderRecipe,
@@ -186,6 +186,17 @@ def test_a_seed_stands_for_one_picture(sprites):
     np.testing.assert_array_equal(first.picture, again.picture)
     assert first.caption == again.caption
     assert (first.picture != other.picture).any()
+
+
+def test_in_domain_pictures_are_written_as_files(assets, tmp_path):
+    recipe = Recipe(composition=Composition(side=32, objects="all"), evaluation=EvaluationRecipe(compositions=3))
+    paths = write_pictures(recipe, assets, tmp_path / "pictures")
+    assert sorted((tmp_path / "pictures").iterdir()) == paths and len(paths) == 3
+    pictures = [np.asarray(Image.open(path)) for path in paths]
+    assert {picture.shape for picture in pictures} == {(32, 32, 3)}
+    assert len({picture.tobytes() for picture in pictures}) == 3
+    again = write_pictures(recipe, assets, tmp_path / "again")
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in paths]
 
 
 def test_captions_name_object_and_background(sprites):
@@ -376,6 +387,22 @@ def test_an_interrupted_training_resumes_to_the_same_model(recipe, sprites, tmp_
             train_denoiser(stage, sprites, run, CPU)
     for name in ("autoencoder.pt", "denoiser.pt"):
         torch.testing.assert_close(weights(parts / name), weights(whole / name), rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_a_compiled_training_learns_the_same(recipe, sprites, tmp_path):
+    recipe = with_steps(recipe, autoencoder=2, denoiser=2)
+    for run, compiled in ((tmp_path / "plain", False), (tmp_path / "compiled", True)):
+        settings = dataclasses.replace(recipe, denoiser=dataclasses.replace(recipe.denoiser, compile=compiled))
+        train_autoencoder(settings, sprites, run, CPU)
+        fill_bank(settings, sprites, run, CPU)
+        train_denoiser(settings, sprites, run, CPU)
+    # AdamW divides by the gradient's size, so that rounding shows in weights whose gradient is next to nothing.
+    pairs = zip(
+        weights(tmp_path / "compiled" / "denoiser.pt"), weights(tmp_path / "plain" / "denoiser.pt"), strict=True
+    )
+    for compiled, plain in pairs:
+        torch.testing.assert_close(compiled, plain, rtol=1e-3, atol=1e-4)
 
 
 def test_a_trained_model_is_exported_as_a_pipeline(recipe, sprites, tmp_path):

@@ -11,20 +11,24 @@ import torch
 from rotationbench.errors import RotationBenchError
 from tools.minisd.autoencoder import train_autoencoder
 from tools.minisd.denoiser import fill_bank, train_denoiser
-from tools.minisd.evaluate import evaluate, search_settings
+from tools.minisd.evaluate import evaluate, search_settings, write_pictures
 from tools.minisd.export import export
 from tools.minisd.recipe import load_recipe
 from tools.minisd.sprites import fetch, load_sprites, training_things
 from tools.minisd.start import start_run
 from tools.minisd.training import resolve_device
 
-STEPS = ("fetch", "start", "autoencoder", "latents", "denoiser", "export", "all", "search", "evaluate")
+STEPS = ("fetch", "start", "autoencoder", "latents", "denoiser", "export", "all", "search", "evaluate", "pictures")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.minisd", description=__doc__)
-    parser.add_argument("step", choices=STEPS, help="what to do; `all` is everything from autoencoder to export")
+    parser.add_argument(
+        "step",
+        choices=STEPS,
+        help="what to do; `all` is autoencoder to export, `pictures` writes in-domain pictures as files",
+    )
     parser.add_argument("overrides", nargs="*", help="settings such as denoiser.steps=5000")
     parser.add_argument("--preset", default="cpu", help="cpu, gpu, or the path of a YAML file")
     parser.add_argument("--run", type=Path, default=Path("outputs/minisd"), help="folder of the training's state")
@@ -45,6 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         recipe = load_recipe(options.preset, options.overrides)
         assets = fetch(options.cache)
+        if options.step == "pictures":
+            write_pictures(recipe, assets, options.report / "pictures")
+            return 0
         if options.step in {"search", "evaluate"}:
             options.report.mkdir(parents=True, exist_ok=True)
             measured = search_settings if options.step == "search" else evaluate

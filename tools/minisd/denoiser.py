@@ -200,6 +200,8 @@ def train_denoiser(
     torch.manual_seed(recipe.seed)
     model = build_denoiser(recipe, tokenizer).to(device, memory_format=torch.channels_last)
     training = Training(recipe, "denoiser", model, run, minutes)
+    # The compiled callable shares the model's weights; the state keeps the names of the plain one.
+    predict = torch.compile(model) if settings.compile else model
     alphas = build_scheduler().alphas_cumprod
     whole = bank.latents.shape[-1]
     while not training.ended:
@@ -208,7 +210,7 @@ def train_denoiser(
         alpha = alphas[timesteps].view(-1, 1, 1, 1)
         noisy = (alpha.sqrt() * clean + (1 - alpha).sqrt() * noise).to(device, memory_format=torch.channels_last)
         with autocast(device):
-            predicted = model(noisy, timesteps.to(device), tokenize(tokenizer, captions).to(device))
+            predicted = predict(noisy, timesteps.to(device), tokenize(tokenizer, captions).to(device))
         errors = (predicted.float() - noise.to(device)).square().mean((1, 2, 3))
         training.update((errors * snr_weights(alphas[timesteps], settings.snr_gamma).to(device)).mean())
         if training.step % recipe.sheet_every == 0:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from evaluation.suite import MetricSuite
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.dift import DiftSettings, correspond, dift_features
-from rotationbench.files import write_json
+from rotationbench.files import write_image, write_json
 from tools.minisd.autoencoder import PerceptualLoss
 from tools.minisd.backgrounds import KINDS
 from tools.minisd.compose import Composed, caption, compose, draw_object, random_placement
@@ -117,6 +117,17 @@ def evaluate(recipe: Recipe, assets: Path, checkpoint: Path, report: Path, devic
     (report / "table.md").write_text(table, encoding="utf-8")
     print(table)
     return rows
+
+
+def write_pictures(recipe: Recipe, assets: Path, folder: Path) -> list[Path]:
+    """Write `evaluation.compositions` in-domain pictures, of seeds that serve nothing else, as PNG into `folder`."""
+    sprites = load_sprites(assets, training_things(assets, recipe.composition.objects))
+    paths = []
+    for index in range(recipe.evaluation.compositions):
+        composed = compose(sprites, recipe.composition, (recipe.seed + EVALUATION_SEED, 4, index))
+        paths.append(folder / f"{index:04d}-{sprites[composed.sprite].thing.name.replace(' ', '-')}.png")
+        write_image(paths[-1], composed.picture)
+    return paths
 
 
 def as_table(rows: Sequence[Row]) -> str:

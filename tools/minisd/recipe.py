@@ -75,6 +75,7 @@ class DenoiserRecipe:
         crop: side of the squares of latent cells that the first `crop_steps` steps see; cheaper than whole latents.
         snr_gamma: min-SNR weighting (Hang et al., 2303.09556); 0 weights all timesteps alike.
         empty_share: share of the captions replaced by the empty prompt.
+        compile: whether the training runs through torch.compile, which needs a C++ compiler and a minute to begin.
     """
 
     channels: tuple[int, int, int, int] = (32, 48, 64, 96)
@@ -95,6 +96,7 @@ class DenoiserRecipe:
     snr_gamma: float = 5.0
     empty_share: float = 0.1
     ema: float = 0.998
+    compile: bool = False
 
 
 @dataclass
