@@ -1,29 +1,18 @@
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from evaluation.report.collect import read_folders
-from rotationbench.results import ResultStore, edits_table, write_table
-from rotationbench.results.index import INDEX_FILE, in_short
-from rotationbench.results.sheet import chosen_rows, draw_sheet, write_sheet
+from rotationbench.results import ResultStore, write_table
 from rotationbench.results.table import harmless, summary
 
 OLD = Path(__file__).parent / "schema1"
-
-
-@pytest.fixture
-def old(tmp_path) -> Path:
-    """A results folder of schema 1: two labels, a second seed, a failed edit."""
-    return shutil.copytree(OLD, tmp_path / "results", ignore=shutil.ignore_patterns("*.csv"))
 
 
 def test_folders_of_schema_1_give_the_tables_they_gave(old):
@@ -91,107 +80,6 @@ def test_the_summary_counts_failures_and_means_what_was_made(old):
     turned = next(line for line in lines if line.startswith("turned"))
     assert turned.split()[1:3] == ["2", "1"]
     assert summary(pd.DataFrame(), []) == "no edits"
-
-
-def test_kind_36_the_sheet_shows_a_bounded_choice_or_all_on_pages(old):
-    store = ResultStore(old)
-    table = write_table(store)
-    (sheet,) = draw_sheet(store, table, rows=24, pages=False)
-    with Image.open(sheet) as picture:
-        both = picture.height
-    (sheet,) = draw_sheet(store, table, rows=1, pages=False)
-    with Image.open(sheet) as picture:
-        assert picture.height < 0.6 * both
-    pages = draw_sheet(store, table, rows=1, pages=True)
-    assert [page.name for page in pages] == ["contact_sheet.jpg", "contact_sheet-2.jpg"]
-    assert draw_sheet(store, table[:0], rows=1, pages=False) == []
-
-
-def test_kind_36_a_sheet_is_drawn_only_when_it_would_show_something_else(old):
-    store = ResultStore(old)
-    table = write_table(store)
-    (sheet,) = draw_sheet(store, table, rows=24, pages=False)
-    before = sheet.stat().st_mtime_ns
-    assert draw_sheet(store, table, rows=24, pages=False) == []
-    assert sheet.stat().st_mtime_ns == before
-    # Whatever it was that left another one there, such as a run that was killed before it drew this one.
-    for content in (b"", b"no picture"):
-        sheet.write_bytes(content)
-        draw_sheet(store, table, rows=24, pages=False)
-        with Image.open(sheet) as picture:
-            picture.load()
-    store.restate(store.read("dragdiffusion", "cat"), {"remake": {"message": "failed"}})
-    assert draw_sheet(store, write_table(store), rows=24, pages=False) == [sheet]
-
-
-def test_kind_36_a_sheet_has_a_bounded_size(tmp_path, monkeypatch):
-    monkeypatch.setattr("rotationbench.results.sheet.LARGEST_FILE", 50_000)
-    noise = np.random.default_rng(0).integers(0, 256, (600, 400, 3), np.uint8)
-    write_sheet(tmp_path / "sheet.jpg", noise, "digest")
-    assert 1_000 < (tmp_path / "sheet.jpg").stat().st_size <= 50_000
-
-
-def test_the_choice_holds_the_best_and_the_worst():
-    names = [f"s{index:02d}" for index in range(30)]
-    done = pd.DataFrame({"sample": names, "mean_distance": np.arange(30.0)})
-    chosen = chosen_rows(done, names, 9)
-    assert len(chosen) == 9 and chosen == sorted(chosen)
-    assert {"s00", "s01", "s02", "s27", "s28", "s29"} <= set(chosen)
-    assert chosen == chosen_rows(done, names, 9)
-    assert chosen_rows(done, names[:5], 9) == names[:5]
-
-
-def test_only_records_that_were_touched_are_read_again(old, monkeypatch):
-    from rotationbench.results import edit as reading
-
-    first = write_table(ResultStore(old))
-    read = []
-    monkeypatch.setattr(reading, "check_record", lambda record: read.append(record["sample"]["name"]))
-    again = write_table(ResultStore(old))
-    assert read == []
-    pd.testing.assert_frame_equal(again, first)
-    assert (old / "edits.csv").read_text() == harmless(first).to_csv(index=False)
-    edit = next(iter(ResultStore(old).edits()))
-    read.clear()
-    record = edit.folder / "record.json"
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"seed": 7}))
-    changed = write_table(ResultStore(old))
-    assert read == [edit.sample_name]
-    assert list(changed["seed"]) == [7, *first["seed"][1:]]
-    shutil.rmtree(edit.folder)
-    assert len(write_table(ResultStore(old))) == len(first) - 1
-
-
-def hashed(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).hexdigest().encode() + b"\n" + text.encode()
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda content: b"",
-        lambda content: content[:-20],
-        lambda content: content.replace(b'"done"', b'"lost"'),
-        lambda content: hashed('{"version": 0, "edits": {"dragdiffusion/cat": []}}'),
-    ],
-    ids=["empty", "cut short", "altered", "another version"],
-)
-def test_an_index_that_cannot_be_used_is_made_again(old, spoil):
-    first = write_table(ResultStore(old))
-    index = old / INDEX_FILE
-    sound = index.read_bytes()
-    index.write_bytes(spoil(sound))
-    pd.testing.assert_frame_equal(write_table(ResultStore(old)), first)
-    assert index.read_bytes() == sound
-
-
-def test_an_index_says_of_edits_what_their_records_say(old):
-    write_table(ResultStore(old))
-    whole, short = list(ResultStore(old).edits()), ResultStore(old).index.edits()
-    assert [edit.folder for edit in short] == [edit.folder for edit in whole]
-    for one, other in zip(short, whole, strict=True):
-        assert (one.done, one.metrics, one.record) == (other.done, other.metrics, in_short(other.record))
-    pd.testing.assert_frame_equal(edits_table(short), edits_table(whole))
 
 
 def test_the_tables_of_a_long_run_take_a_small_share_of_its_time(old, monkeypatch):

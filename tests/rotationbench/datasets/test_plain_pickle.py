@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from format_layouts import half_mask
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -20,14 +21,21 @@ SEEDED = settings(
     derandomize=True, max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )
 
+
 numbers = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False)
+
+
 leaves = st.none() | st.booleans() | numbers | st.text(max_size=20) | st.binary(max_size=20)
+
+
 arrays = st.builds(
     lambda code, shape, seed: np.random.default_rng(seed).integers(0, 2, shape).astype(code),
     st.sampled_from(["u1", "i4", ">i4", "i8", "f4", ">f8", "?", "f2"]),
     st.lists(st.integers(0, 4), min_size=1, max_size=3),
     st.integers(0, 9),
 )
+
+
 content = st.recursive(
     leaves | arrays,
     lambda inner: (
@@ -66,6 +74,8 @@ SEEDS = [
     pickle.dumps({"prompt": "a", "points": [[1, 2], (3, 4)], "mask": np.eye(4, dtype=np.uint8)}, protocol)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
 ] + [path.read_bytes() for path in CORPUS]
+
+
 edits = st.lists(
     st.tuples(
         st.floats(0, 1), st.sampled_from(["change", "cut", "insert", "double"]), st.binary(min_size=1, max_size=6)
@@ -236,3 +246,16 @@ def test_what_is_shared_stays_shared_and_arrays_are_apart():
     assert read[0] is read[1]
     assert (read[2] == array.T).all()
     read[0][0, 0] = 7
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x80\x04", b"garbage", pickle.dumps({"mask": half_mask()})[:200], b"\x80\x04\x95" + b"\xff" * 8],
+)
+def test_broken_pickles(tmp_path, content):
+    path = tmp_path / "meta_data.pkl"
+    path.write_bytes(content)
+    problems = Problems()
+    assert read_plain_pickle(path, problems) is None
+    assert len(problems) == 1
+    assert "expected" in problems[0]
