@@ -1,4 +1,4 @@
-"""Workers for the tests of engines, which need no model, and hosts in memory, which need no process."""
+"""Workers for the tests of engines, which need no model; hosts in memory, which need no process; what crews promise."""
 
 from __future__ import annotations
 
@@ -122,3 +122,24 @@ class InMemoryEngine:
     @contextmanager
     def crew(self, setup: Setup, workers: int | None, device: str) -> Iterator[Crew]:
         yield Spread(self.hosts, setup)
+
+
+def check(engine, caplog) -> None:
+    """What every engine with processes of its own promises."""
+    with engine.crew(doubler(), 2, "cpu") as crew:
+        first = crew.ask("pid")
+        assert first != os.getpid()
+        outcomes = {outcome.item: outcome for outcome in crew.work(iter([1, "poison", 2, 3]), 4)}
+    assert [outcomes[number].result for number in (1, 2, 3)] == [2, 4, 6]
+    assert outcomes["poison"].death.count(";") == 2
+    said = [record.getMessage() for record in caplog.records]
+    assert {"item 1", "item 2", "item 3"} <= set(said)
+    assert said.count("made") == 1
+    # Another crew finds the processes as the first one left them.
+    with engine.crew(doubler(), 2, "cpu") as crew:
+        pids = {crew.ask("pid") for _ in range(3)}
+    assert pids
+
+
+def results(crew, items):
+    return {outcome.item: outcome.result for outcome in crew.work(iter(items), len(items))}

@@ -4,13 +4,11 @@ import errno
 import hashlib
 import json
 import os
-import pickle
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from rotationbench.errors import DatasetError
 from rotationbench.files import folder_state, sha256_of_file, whole_file, write_image, write_json
 
 
@@ -76,12 +74,6 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch)
         temporary.write_text("new")
     assert (tmp_path / "file.txt").read_text() == "old"
     assert list(tmp_path.iterdir()) == [tmp_path / "file.txt"]
-
-
-def test_problems_survive_the_way_from_another_process():
-    error = pickle.loads(pickle.dumps(DatasetError(["a.png: broken.", "b.png: broken."])))
-    assert error.problems == ("a.png: broken.", "b.png: broken.")
-    assert str(error).startswith("2 problems")
 
 
 def test_the_state_of_a_folder_is_the_hash_of_the_names_sizes_and_times_below_it(tmp_path):

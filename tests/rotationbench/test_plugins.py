@@ -5,16 +5,14 @@ import re
 import sys
 
 import pytest
-from omegaconf import OmegaConf
 
 from evaluation import metrics
 from rotationbench import plugins
-from rotationbench.catalogue import description, show
-from rotationbench.config import named_model, project_root
+from rotationbench.catalogue import show
+from rotationbench.config import named_model
 from rotationbench.datasets import formats, open_dataset
 from rotationbench.errors import ConfigError
 
-CONF = project_root() / "conf"
 CACHED = (plugins.plugins, formats.known_formats, metrics.families, metrics._metrics, metrics._sets)
 
 
@@ -122,16 +120,3 @@ def test_a_module_with_a_metric_may_be_imported_first(install):
     )
     family = importlib.import_module("plug_first.m").Constant
     assert family in metrics.FAMILIES
-
-
-@pytest.mark.parametrize("file", sorted(CONF.glob("*/*.yaml")), ids=lambda file: f"{file.parent.name}-{file.stem}")
-def test_every_file_of_settings_says_what_it_is(file):
-    said = description(file)
-    assert said and not said.startswith("@")
-    # Comments of single settings describe those.
-    assert OmegaConf.load(file) is not None
-
-
-def test_a_section_that_there_is_not_is_named():
-    with pytest.raises(ConfigError, match=r"list: expected names among data, .*metrics, got nothing"):
-        show(["nothing"], print)

@@ -3,15 +3,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from engine_workers import Doubler, InMemory, doubler
+from engine_workers import Doubler, InMemory, doubler, results
 
-from rotationbench.engine.base import Alone
 from rotationbench.engine.spread import DEATHS, Spread
 from rotationbench.errors import CheckpointError, EngineError
-
-
-def results(crew, items):
-    return {outcome.item: outcome.result for outcome in crew.work(iter(items), len(items))}
 
 
 @pytest.mark.parametrize("most", [1, 3, 50])
@@ -76,9 +71,3 @@ def test_hosts_that_stay_away_end_the_run():
     hosts.nobody = "engine.resources: expected a node"
     with pytest.raises(EngineError, match="expected a node"):
         Spread(hosts, doubler()).ask("pid")
-
-
-def test_one_worker_in_this_process_does_the_same():
-    crew = Alone(doubler())
-    assert not crew.remote
-    assert results(crew, range(5)) == {number: 2 * number for number in range(5)}

@@ -1,41 +1,24 @@
-"""Nothing and Turn: what they make of the generated split, whose exact results are known, and of odd samples."""
+"""Turn, beside Nothing: what it makes of the generated split, whose exact results are known, and of odd samples."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
 import cv2
 import numpy as np
 import pytest
+from generated_drags import distances_left, generated, picture
 
 from evaluation.metrics.psnr import psnr
 from evaluation.metrics.rotation import measure_turn, rotation_error, wanted_turn
 from methods.nothing import Nothing
 from methods.turn import Turn, move_object, object_of, turning_centres, wanted_motion
-from rotationbench.config import project_root
-from rotationbench.datasets import open_dataset
 from rotationbench.errors import ConfigError
-from rotationbench.method import DragResult
 from rotationbench.points import ImagePoints
-from rotationbench.sample import DragSample, SampleMeta, to_uint8
+from rotationbench.sample import DragSample, SampleMeta
 
 # One or several handles, with and without a pivot among the points, whole objects and parts, small and large turns.
 GENERATED = ["gen-boot", "gen-cactus-arm", "gen-dolphin", "gen-gauge-needle", "gen-rocket", "gen-tower"]
-
-
-@cache
-def generated(name: str) -> DragSample:
-    return open_dataset(project_root() / "data" / "rotationbench")[name]
-
-
-def picture(result: DragResult) -> np.ndarray:
-    return to_uint8(result.edited)
-
-
-def distances_left(result: DragResult, sample: DragSample) -> np.ndarray:
-    ends, goals = (points.to_image(sample.size).xy for points in (result.trajectory[-1], result.targets))
-    return np.linalg.norm(ends - goals, axis=1)
 
 
 @pytest.mark.parametrize("name", GENERATED)
@@ -52,15 +35,6 @@ def test_turn_turns_by_the_wanted_angle_and_nothing_by_none(name):
     assert rotation_error(unturned.angle, wanted) == pytest.approx(abs(wanted), abs=0.1)
     # What is lost is the ground that the object hid; each of the six gains more than this by turning.
     assert psnr(sample.target, turned) > psnr(sample.target, idle) + 5
-
-
-def test_nothing_returns_the_very_picture_and_the_whole_drag_is_left():
-    sample = generated("gen-anchor")
-    result = Nothing().edit(None, sample)
-    np.testing.assert_array_equal(picture(result), sample.image)
-    assert (result.steps, result.converged) == (0, False)
-    drag = np.linalg.norm(sample.targets.xy - sample.sources.xy, axis=1)
-    np.testing.assert_allclose(distances_left(result, sample), drag, atol=1e-9)
 
 
 def test_turn_reports_where_the_handles_ended():
