@@ -7,9 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from rotationbench.datasets import write_sample
+from evaluation.suite import MetricSuite
+from rotationbench.datasets import open_dataset, write_sample
 from rotationbench.points import ImagePoints
-from rotationbench.results import SAMPLES, SCHEMA, ResultStore, fingerprint
+from rotationbench.results import SAMPLES, SCHEMA, ResultStore, fingerprint, write_table
 from rotationbench.sample import DragSample, SampleMeta
 
 ANGLES = (20.0, -40.0, 70.0, 100.0, -130.0, 160.0)
@@ -164,3 +165,12 @@ def write_results(root: Path, samples: int = 6, methods: tuple[str, ...] = tuple
         for number, method in enumerate(methods):
             write_edit(root, sample, method, METHODS[method](sample), seconds=1.0 + number + 0.1 * index)
     return root
+
+
+def measure(root: Path) -> None:
+    suite = MetricSuite(["psnr", "psnr_target", "background_psnr", "rotation_error", "dai_1"], device="cpu")
+    samples = open_dataset(root / SAMPLES, "rotationbench")
+    for edit in ResultStore(root).edits():
+        if edit.done:
+            suite.evaluate_edit(edit, samples[edit.record["sample"]["name"]], None)
+    write_table(ResultStore(root))

@@ -19,7 +19,7 @@ from evaluation.report.plots import (
     plot_style,
     save_plot,
 )
-from evaluation.report.styles import FIXED, OTHERS, method_styles
+from evaluation.report.styles import method_styles
 
 ERROR = BY_NAME["rotation_error"]
 STYLES = method_styles([ReportedVariant(name) for name in ("truth", "idle", "backwards")])
@@ -103,26 +103,3 @@ def test_the_same_plot_is_the_same_file(folder, tmp_path):
         save_plot(figure, tmp_path, name)
     for ending in ("svg", "pdf", "png"):
         assert (tmp_path / f"one.{ending}").read_bytes() == (tmp_path / f"two.{ending}").read_bytes()
-
-
-def test_styles_of_known_methods_are_fixed_and_new_ones_change_none_before_them():
-    few = method_styles([ReportedVariant(name) for name in ("rotationdrag", "mine")])
-    more = method_styles([ReportedVariant(name) for name in ("rotationdrag", "mine", "sde_drag", "yours")])
-    assert few["rotationdrag"].colour == more["rotationdrag"].colour == FIXED["rotationdrag"]
-    assert few["mine"] == more["mine"]
-    assert more["sde_drag"].colour == FIXED["sdedrag"]
-    assert more["yours"].colour == OTHERS[1]
-    assert len({style.marker for style in more.values()}) == 4
-
-
-def test_a_method_of_two_folders_has_one_colour_and_two_lines():
-    styles = method_styles([ReportedVariant("mine", "here"), ReportedVariant("mine", "there")])
-    here, there = styles.values()
-    assert (here.colour, here.marker) == (there.colour, there.marker)
-    assert here.line != there.line
-
-
-def test_colours_can_be_told_apart():
-    colours = [tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5)) for colour in (*FIXED.values(), *OTHERS[:4])]
-    distances = [np.linalg.norm(np.subtract(a, b)) for i, a in enumerate(colours) for b in colours[i + 1 :]]
-    assert min(distances) > 60

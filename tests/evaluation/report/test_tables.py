@@ -102,19 +102,6 @@ def test_groups_come_in_order_and_single_groups_are_left_out(table):
     assert groups == ["0°–30°", "30°–60°", "60°–90°", "90°–120°", "120°–150°"]
 
 
-@pytest.mark.parametrize(
-    ("angle", "expected"),
-    [(0, "0°–30°"), (-29.9, "0°–30°"), (30, "30°–60°"), (180, "150°–180°"), (-180, "150°–180°"), (350, "0°–30°")],
-)
-def test_angle_bins_are_of_the_size_of_the_turn(angle, expected):
-    assert angle_bin(angle) == expected
-
-
-def test_an_unknown_angle_has_no_bin():
-    assert angle_bin(None) is None
-    assert angle_bin(float("nan")) is None
-
-
 ODD = Table(
     "50 % & more",
     ["method", "MD [px] ↓"],

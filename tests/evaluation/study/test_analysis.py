@@ -9,7 +9,6 @@ import pytest
 from simulation import LABELS, STRENGTHS, Population, covered
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
 
-from evaluation.study.agreement import agreements, spearman
 from evaluation.study.analysis import (
     ballots,
     kappa,
@@ -20,7 +19,6 @@ from evaluation.study.analysis import (
     vote_shares,
 )
 from evaluation.study.answers import Answers
-from evaluation.study.intervals import share
 
 POPULATIONS = (Population(), Population(samples=0.8), Population(people=0.8), Population(samples=0.6, people=0.4))
 
@@ -84,15 +82,6 @@ def test_intervals_are_wider_where_people_or_samples_differ():
 
     assert width(Population(people=1.2)) > 1.3 * width(Population())
     assert width(Population(samples=1.2)) > 1.15 * width(Population())
-
-
-def test_a_share_has_the_binomial_interval_where_answers_are_independent():
-    rng = np.random.default_rng(0)
-    counted = (rng.random((400, 1)) < 0.3).astype(float)
-    each = np.arange(400)
-    found = share(counted, np.ones_like(counted), each, each, resamples=2000)
-    error = np.sqrt(found.value * (1 - found.value) / 400)
-    assert (found.high - found.low)[0] == pytest.approx(2 * 1.966 * error[0], rel=0.12)
 
 
 def test_intervals_cover_the_truth():
@@ -172,32 +161,3 @@ def test_groups_add_up():
     real = answers.votes[answers.votes["split"] == "real"]
     expected = [np.mean([chosen == (label,) for chosen in real["chosen"]]) for label in LABELS]
     np.testing.assert_allclose(groups["split"]["real"][0].value, expected)
-
-
-def test_metrics_that_follow_votes_agree_and_others_do_not():
-    votes = Population(samples=1.0).votes("best", 0)
-    found = ballots(votes, LABELS)
-    rng = np.random.default_rng(0)
-    rows = []
-    for sample in sorted(set(votes["sample"])):
-        chosen = [entry[0] for entry in votes.loc[votes["sample"] == sample, "chosen"]]
-        for label in LABELS:
-            count = chosen.count(label)
-            rows.append({"sample": sample, "label": label, "mean_distance": 50.0 - count, "psnr": 20.0 - count,
-                         "st_lpips": rng.random(), "dai_1": np.nan})  # fmt: skip
-    by_name = {item.metric.name: item for item in agreements(found, pd.DataFrame(rows))}
-    assert by_name["mean_distance"].per_sample.mean == pytest.approx(1)
-    assert by_name["mean_distance"].per_label == 1 and by_name["mean_distance"].low > 0.7
-    assert by_name["psnr"].per_sample.mean == pytest.approx(-1) and by_name["psnr"].per_label == -1
-    assert abs(by_name["st_lpips"].per_sample.mean) < 0.35
-    assert "dai_1" not in by_name and next(iter(by_name)) == "mean_distance"
-
-
-def test_spearman_is_that_of_scipy():
-    from scipy.stats import spearmanr
-
-    rng = np.random.default_rng(0)
-    for _ in range(5):
-        first, second = rng.integers(0, 5, 9), rng.integers(0, 5, 9)
-        assert spearman(first, second) == pytest.approx(spearmanr(first, second).statistic)
-    assert np.isnan(spearman([1, 1], [1, 2])) and np.isnan(spearman([1, np.nan], [1, 2]))

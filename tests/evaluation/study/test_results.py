@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pandas as pd
 import pytest
 from sqlalchemy import update
@@ -16,8 +15,6 @@ from evaluation.report.collect import read_folders
 from evaluation.study.answers import KNOWN_OPTIONS, read_answers
 from evaluation.study.database import Database
 from evaluation.study.design import EXACT
-from evaluation.study.figures import share_figure
-from evaluation.study.intervals import Interval
 from evaluation.study.results import run
 from evaluation.study.rules import Rules
 from evaluation.study.schema import Answer
@@ -112,11 +109,3 @@ def test_a_study_without_votes_says_so_and_a_report_goes_without(tmp_path, caplo
         run(compose_config("task=study_results", f"results_dir={tmp_path}"))
     assert StudySection()(read_folders([tmp_path])) == []
     assert "The report has no user study" in caplog.text
-
-
-def test_figures_have_a_bar_per_label_and_a_diamond_per_published_share():
-    shares = Interval(np.array([0.6, 0.4]), np.array([0.5, np.nan]), np.array([0.7, np.nan]))
-    (axes,) = share_figure(["a", "b"], shares, "best", {"b": 0.3}).axes
-    assert [bar.get_height() for bar in axes.patches] == [60, 40]
-    (diamonds,) = [line for line in axes.lines if line.get_marker() == "D"]
-    assert list(diamonds.get_ydata()) == [30]

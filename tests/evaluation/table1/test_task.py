@@ -8,35 +8,18 @@ import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 from tests_helpers import compose_config
 
-from evaluation.table1 import experiment, task
-from evaluation.table1.experiment import Job, run_feature
-from evaluation.table1.features.base import Runtime
-from evaluation.table1.features.sift import Sift
-from evaluation.table1.pairs import Protocol
-from evaluation.table1.pictures import open_pictures
-from evaluation.table1.shards import merge, read_shard
+from evaluation.table1 import task
 from evaluation.table1.task import build_feature, run
 from evaluation.table1.warps import KINDS, Crop, WarpRanges, draw_warp
-from rotationbench.config import ModelConfig, project_root
+from rotationbench.config import project_root
 from rotationbench.errors import ConfigError, DatasetError, ResultsError
 
 TINY = "tests/golden/tinyA"
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory) -> Path:
-    """Three photographs in small."""
-    folder = tmp_path_factory.mktemp("photos")
-    for name in ("china.jpg", "gravel.png", "chelsea.png"):
-        with Image.open(project_root() / "data/photos" / name) as image:
-            image.convert("RGB").resize((330, 240)).save(folder / name)
-    return folder
 
 
 def arguments(photos: Path, results: Path, *more: str) -> list[str]:
@@ -94,99 +77,6 @@ def test_rows_hold_the_homographies_behind_the_error(sift_results):
     assert row["corner_error"] == pytest.approx(np.linalg.norm(distance, axis=2).mean())
 
 
-def job_in(folder: Path, *, seed: int = 0, **settings) -> Job:
-    protocol = Protocol(warps_per_image=1, seed=seed)
-    return Job("sift", Sift(**settings), Runtime(ModelConfig(name="none", pretrained="none")), protocol, folder)
-
-
-def test_a_second_run_goes_on_where_the_first_stopped(photos, tmp_path, monkeypatch):
-    evaluated = []
-    original = experiment.evaluate_picture
-
-    def watched(name, feature, extractor, picture, protocol):
-        evaluated.append(picture.name)
-        return original(name, feature, extractor, picture, protocol)
-
-    monkeypatch.setattr(experiment, "evaluate_picture", watched)
-    pictures = open_pictures(photos)
-
-    def evaluated_by(job: Job, count: int = 3, overwrite: bool = False) -> list[str]:
-        evaluated.clear()
-        run_feature(job, job.feature.load(job.runtime), pictures[:count], workers=1, overwrite=overwrite)
-        return list(evaluated)
-
-    everything = ["chelsea.png", "china.jpg", "gravel.png"]
-    job = job_in(tmp_path)
-    assert evaluated_by(job, count=2) == everything[:2]
-    assert evaluated_by(job) == everything[2:]
-    assert evaluated_by(job) == []
-    job.shard(pictures[1]).write_bytes(b"cut short")
-    assert evaluated_by(job) == ["china.jpg"]
-    assert evaluated_by(job, overwrite=True) == everything
-    assert evaluated_by(job_in(tmp_path, seed=1)) == everything
-    assert evaluated_by(job_in(tmp_path, seed=1, max_keypoints=500)) == everything
-    assert evaluated_by(job_in(tmp_path, seed=1, max_keypoints=500)) == []
-
-
-@pytest.mark.parametrize("damage", ["cut short", "flipped", "emptied", "deleted", "another file"])
-def test_a_broken_shard_is_made_again(photos, tmp_path, damage):
-    """A flipped byte among the values leaves a file that still names its schema."""
-    picture = open_pictures(photos)[0]
-    job = job_in(tmp_path)
-    run_feature(job, job.feature.load(job.runtime), [picture], workers=1, overwrite=False)
-    shard = job.shard(picture)
-    content = shard.read_bytes()
-    match damage:
-        case "cut short":
-            shard.write_bytes(content[: len(content) // 2])
-        case "flipped":
-            flipped = bytearray(content)
-            flipped[content.index(b"chelsea.png")] ^= 1
-            shard.write_bytes(bytes(flipped))
-        case "emptied":
-            shard.write_bytes(b"")
-        case "deleted":
-            shard.unlink()
-        case "another file":
-            pd.DataFrame({"feature": ["sift"]}).to_parquet(shard)
-    assert read_shard(shard) is None
-    run_feature(job, job.feature.load(job.runtime), [picture], workers=1, overwrite=False)
-    table, origin = read_shard(shard)
-    assert origin == job.origin(picture, job.feature.load(job.runtime))
-    assert table.num_rows == len(KINDS)
-    assert [path.name for path in tmp_path.iterdir()] == ["chelsea.png.parquet"]
-
-
-def test_a_shard_that_cannot_be_written_leaves_the_old_one(photos, tmp_path, monkeypatch):
-    picture = open_pictures(photos)[0]
-    job = job_in(tmp_path)
-    run_feature(job, job.feature.load(job.runtime), [picture], workers=1, overwrite=False)
-    before = job.shard(picture).read_bytes()
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        run_feature(job, job.feature.load(job.runtime), [picture], workers=1, overwrite=True)
-    assert job.shard(picture).read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["chelsea.png.parquet"]
-
-
-def test_kind_18_names_that_differ_in_their_folder_have_their_own_rows(tmp_path):
-    for name in ("x/y.png", "x-y.png", "x%2Fy.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        with Image.open(project_root() / "data/photos/chelsea.png") as image:
-            image.convert("RGB").resize((330, 240)).save(tmp_path / name)
-    pictures = open_pictures(tmp_path)
-    job = job_in(tmp_path / "results")
-    run_feature(job, job.feature.load(job.runtime), pictures, workers=1, overwrite=False)
-    merge([job.shard(picture) for picture in pictures], tmp_path / "pairs.parquet")
-    rows = pq.read_table(tmp_path / "pairs.parquet").to_pandas()
-    assert rows["picture"].value_counts().to_dict() == dict.fromkeys(["x/y.png", "x-y.png", "x%2Fy.png"], len(KINDS))
-    assert rows["amount"].nunique() == len(rows)
-
-
 def test_kind_18_a_run_with_other_features_keeps_earlier_rows(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(task, "save", lambda figure, path: plt.close(figure))
     quick = ["warps_per_image=1", "worst=0"]
@@ -209,18 +99,6 @@ def test_kind_18_a_run_with_other_features_keeps_earlier_rows(photos, tmp_path, 
     next((results / "features/rootsift").glob("*.parquet")).write_bytes(b"")
     assert run(compose_config(*arguments(photos, tmp_path, "features=[sift]", *quick))) == 0
     assert pd.read_csv(results / "table1.csv")["feature"].tolist() == ["sift"]
-
-
-def test_processes_change_nothing(photos, tmp_path):
-    pictures = open_pictures(photos)[:2]
-    merged = []
-    for workers in (1, 2):
-        job = job_in(tmp_path / str(workers))
-        run_feature(job, job.feature.load(job.runtime), pictures, workers=workers, overwrite=False)
-        merge([job.shard(picture) for picture in pictures], tmp_path / f"{workers}.parquet")
-        merged.append(pq.read_table(tmp_path / f"{workers}.parquet"))
-    assert merged[0].num_rows == 2 * len(KINDS)
-    assert merged[0].equals(merged[1])
 
 
 def test_diffusion_features_run_on_any_checkpoint_and_missing_weights_are_one_line(photos, tmp_path, capsys):

@@ -9,27 +9,17 @@ import pandas as pd
 import pytest
 from headless_chromium import Page, chromium
 from hydra import compose, initialize_config_dir
-from synthetic_results import make_sample, the_truth, the_wrong_way, write_edit, write_results
+from synthetic_results import make_sample, measure, the_truth, write_edit, write_results
 
-from evaluation.report.build import ReportSettings, combined_table, compare_all, run, write_report
+from evaluation.report.build import ReportSettings, run, write_report
 from evaluation.report.collect import read_folders
-from evaluation.report.provenance import differing_settings, incomparable_metrics, notices
-from evaluation.suite import MetricSuite
-from rotationbench.datasets import open_dataset, write_sample
+from evaluation.report.provenance import differing_settings
+from rotationbench.datasets import write_sample
 from rotationbench.errors import ConfigError, DatasetError
-from rotationbench.results import SAMPLES, ResultStore, write_table
+from rotationbench.results import SAMPLES
 
 ROOT = Path(__file__).resolve().parents[3]
 NASTY = 'x</script><script>throw new Error("escaped")</script>'
-
-
-def measure(root: Path) -> None:
-    suite = MetricSuite(["psnr", "psnr_target", "background_psnr", "rotation_error", "dai_1"], device="cpu")
-    samples = open_dataset(root / SAMPLES, "rotationbench")
-    for edit in ResultStore(root).edits():
-        if edit.done:
-            suite.evaluate_edit(edit, samples[edit.record["sample"]["name"]], None)
-    write_table(ResultStore(root))
 
 
 @pytest.fixture(scope="module")
@@ -183,21 +173,6 @@ def test_each_edit_s_record_opens(gallery):
 # --- several folders ------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def two_folders(tmp_path) -> list[Path]:
-    """The same samples, edited here with one setting and there with another."""
-    roots = [tmp_path / "here", tmp_path / "there"]
-    for root, steps in zip(roots, (80, 160), strict=True):
-        for index in range(3):
-            sample = make_sample(index, 64)
-            write_sample(root / SAMPLES / sample.name, sample)
-            edited = the_truth(sample) if steps == 80 else the_wrong_way(sample)
-            config = {"method": {"name": "rotationdrag", "max_steps": steps}, "seed": 0}
-            write_edit(root, sample, "rotationdrag", edited, config=config, weights_hash=str(steps))
-        measure(root)
-    return roots
-
-
 def report_on(*overrides: str) -> int:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return run(compose("config", ["task=report", *overrides]))
@@ -223,32 +198,6 @@ def test_different_samples_under_one_name_are_refused(two_folders):
     write_edit(two_folders[1], sample, "rotationdrag", sample.image)
     with pytest.raises(DatasetError, match="not put into one mean"):
         write_report(two_folders, ReportSettings())
-
-
-def test_metrics_that_were_measured_in_two_ways_are_not_compared(two_folders):
-    for file in (two_folders[1] / "rotationdrag").glob("*/metrics.json"):
-        content = json.loads(file.read_text())
-        content["metrics"]["psnr"]["measured_by"] = "v0 another library"
-        file.write_text(json.dumps(content))
-    folders = read_folders(two_folders)
-    assert incomparable_metrics(folders) == ["psnr"]
-    (notice,) = notices(folders, combined_table(folders))
-    assert "psnr was measured in different ways" in notice
-    table = combined_table(folders)
-    compared = {item.metric for item in compare_all(table, sorted(set(table["variant"])), ["psnr"])}
-    assert "psnr" not in compared
-    assert "psnr_target" in compared
-
-
-def test_methods_on_different_samples_are_pointed_out(tmp_path):
-    root = write_results(tmp_path, samples=2, methods=("idle",), side=64)
-    sample = make_sample(0, 64)
-    write_edit(root, sample, "truth", sample.target)
-    write_edit(root, make_sample(1, 64), "broken", None)
-    folders = read_folders([root])
-    found = notices(folders, combined_table(folders))
-    assert found[0] == "broken: 1 of 1 edits failed."
-    assert "different samples (broken 1, idle 2, truth 1; 0 in common)" in found[1]
 
 
 def test_the_task_checks_its_settings(two_folders, tmp_path):

@@ -99,11 +99,3 @@ def test_kind_21_convergence_is_called_self_reported(tmp_path):
     page = write_report([write_results(tmp_path / "results", samples=2, side=48)], ReportSettings())
     assert "converged (self-reported)" in page.read_text()
     assert "converged (self-reported)" in (page.parent / "summary.md").read_text()
-
-
-def test_infinity_is_no_value_but_for_ratios(tmp_path):
-    root = write_results(tmp_path / "results", samples=2, methods=("idle",), side=48)
-    metrics = {name: {"value": "inf"} for name in ("psnr", "mean_distance")}
-    (root / "idle" / "blob000" / "metrics.json").write_text(json.dumps({"metrics": metrics}))
-    table = read_folders([root])[0].table
-    assert table["psnr"][0] == float("inf") and table["mean_distance"].isna().all()

@@ -12,7 +12,6 @@ from tests_helpers import GOLDEN
 
 from evaluation.table1.features.base import Runtime
 from evaluation.table1.features.keypoints import Keypoints, load_detector
-from evaluation.table1.features.selection import select
 from evaluation.table1.features.superpoint import SuperPoint
 from evaluation.table1.features.superpoint_open import SuperPointOpen, describe, load_network, suppress
 from rotationbench.config import ModelConfig
@@ -109,13 +108,6 @@ def test_what_a_suppressed_pixel_suppressed_comes_back():
     """5 hides 4, which alone hides 3: 3 is a keypoint, two pixels beside 4 and four beside 5."""
     row = torch.tensor([[0.0, 5, 0, 4, 0, 3, 0, 0, 0, 0]])
     assert suppress(row, 2)[0].tolist() == [0, 5, 0, 0, 0, 3, 0, 0, 0, 0]
-
-
-def test_selection_takes_the_strongest_inside_all_four_borders():
-    xy = torch.tensor([[3.0, 10], [4, 10], [10, 3], [10, 4], [27, 10], [28, 10], [10, 19], [10, 20], [15, 15]])
-    scores = torch.tensor([0.9, 0.1, 0.9, 0.2, 0.3, 0.9, 0.4, 0.9, 0.5])
-    assert select(xy, scores, (24, 32), 0).tolist() == [8, 6, 4, 3, 1]
-    assert select(xy, scores, (24, 32), 2).tolist() == [8, 6]
 
 
 def test_descriptors_are_read_between_the_centres_of_cells():

@@ -15,9 +15,9 @@ from synthetic_results import ANGLES, make_sample, write_edit, write_results
 
 from evaluation.evaluate import run
 from evaluation.report.build import run as report
-from evaluation.report.collect import folder_names, read_folders
+from evaluation.report.collect import read_folders
 from rotationbench.datasets import write_sample
-from rotationbench.errors import CheckpointError, ConfigError, DatasetError
+from rotationbench.errors import CheckpointError, ConfigError
 from rotationbench.files import read_json
 from rotationbench.results import SAMPLES, ResultStore
 from rotationbench.results import edit as reading
@@ -120,29 +120,6 @@ def test_the_mean_distance_takes_the_configured_model(results, caplog):
     assert "edits were made with 111111111111" in caplog.text
     content = json.loads((results / "truth" / "blob000" / "metrics.json").read_text())
     assert "timestep=261 up_block=1 ensemble=1" in content["metrics"]["mean_distance"]["measured_by"]["tools"]
-
-
-def test_seeds_come_together_under_one_method(tmp_path):
-    sample = make_sample(0, 64)
-    for seed in (0, 3):
-        write_edit(tmp_path, sample, "idle", sample.image, seed=seed)
-    (folder,) = read_folders([tmp_path])
-    assert folder.table["label"].tolist() == ["idle", "idle-seed3"]
-    assert folder.table["variant"].tolist() == ["idle", "idle"]
-
-
-def test_one_name_for_two_samples_is_refused(tmp_path):
-    write_edit(tmp_path / "a", make_sample(0, 64), "idle", make_sample(0, 64).image)
-    write_edit(tmp_path / "b", make_sample(0, 64, angle=5), "idle", make_sample(0, 64).image)
-    with pytest.raises(DatasetError, match="blob000: expected edits of one sample, got 2 different ones"):
-        read_folders([tmp_path / "a", tmp_path / "b"])
-
-
-def test_folders_are_told_apart_by_as_much_of_their_path_as_it_takes(tmp_path):
-    assert folder_names([tmp_path / "x" / "results", tmp_path / "y"]) == ["results", "y"]
-    assert folder_names([tmp_path / "x" / "results", tmp_path / "y" / "results"]) == ["x/results", "y/results"]
-    with pytest.raises(ConfigError, match="different folders"):
-        folder_names([tmp_path, tmp_path])
 
 
 def test_kind_5_nothing_is_removed_before_its_replacement_is_there(results):

@@ -1,9 +1,8 @@
-"""PSNR, SSIM and the region that a rotation touches."""
+"""PSNR and SSIM."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from synthetic_results import make_sample
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from evaluation.metrics.psnr import psnr
-from evaluation.metrics.regions import touched_region
 from evaluation.metrics.ssim import ssim
 
 
@@ -76,14 +74,3 @@ def test_bad_input_says_what_came(metric, pictures):
         metric(pictures[0], pictures[1].astype(np.float32))
     with pytest.raises(ValueError, match=r"region bool \(64, 64\), got float64 \(64, 64\)"):
         metric(*pictures, np.zeros((64, 64)))
-
-
-def test_the_touched_region_is_the_object_before_and_after():
-    sample = make_sample(2, 64, angle=90)
-    region = touched_region(sample)
-    assert (region == (sample.meta.object_mask | sample.meta.object_mask_target)).all()
-    derived = touched_region(replace(sample, meta=replace(sample.meta, object_mask_target=None)))
-    assert (region != derived).mean() < 0.01
-    assert touched_region(replace(sample, meta=replace(sample.meta, object_mask=None))) is None
-    unknown = replace(sample.meta, object_mask_target=None, pivot=None)
-    assert touched_region(replace(sample, meta=unknown)) is None

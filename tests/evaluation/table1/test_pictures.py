@@ -1,28 +1,16 @@
-import json
 import os
 import struct
-import threading
-import zipfile
 import zlib
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageFile
+from table1_inputs import save_picture
 
-from evaluation.table1.hpatches import download_hpatches
-from evaluation.table1.pairs import Protocol, check_pictures, make_pairs, reference_crop, write_pairs
-from evaluation.table1.pictures import Picture, described, hpatches_sequences, open_pictures
-from evaluation.table1.warps import KINDS
+from evaluation.table1.pairs import Protocol, check_pictures
+from evaluation.table1.pictures import Picture, described, open_pictures
 from rotationbench.errors import ConfigError, DatasetError
-
-
-def save_picture(path: Path, size: tuple[int, int] = (160, 200), seed: int = 0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
-    return path
 
 
 def test_a_folder_gives_its_pictures_in_order_of_their_names(tmp_path):
@@ -205,132 +193,3 @@ def test_pictures_are_read_as_they_are_stored(tmp_path):
     deep = np.linspace(0, 65535, 1200, dtype=np.uint16).reshape(30, 40)
     Image.fromarray(deep).save(tmp_path / "deep.png")
     np.testing.assert_allclose(Picture("deep", tmp_path / "deep.png").read()[..., 0], deep / 257, atol=0.51)
-
-
-def test_a_picture_has_its_pairs_of_each_kind(tmp_path):
-    picture = Picture("p", save_picture(tmp_path / "p.png", (300, 400)))
-    protocol = Protocol(warps_per_image=2)
-    image = picture.read()
-    crop = reference_crop(image, protocol)
-    pairs = list(make_pairs(image, crop, protocol, picture="p"))
-    assert [(pair.warp.kind, pair.repetition) for pair in pairs] == [(kind, r) for kind in KINDS for r in range(2)]
-    assert all(pair.image.shape == (*crop.size, 3) for pair in pairs)
-
-
-def test_pairs_can_be_looked_at(tmp_path):
-    picture = Picture("p", save_picture(tmp_path / "p.png", (300, 400)))
-    write_pairs(tmp_path / "out", picture, Protocol(warps_per_image=1))
-    left, top, width, height = json.loads((tmp_path / "out/p/warps.json").read_text())["crop"]
-    reference = np.asarray(Image.open(tmp_path / "out/p/reference.png"))
-    np.testing.assert_array_equal(reference, picture.read()[top : top + height, left : left + width])
-    for kind in KINDS:
-        assert Image.open(tmp_path / f"out/p/{kind}-0.png").size == (width, height)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"warps_per_image": 0}, {"warps_per_image": 10**9}, {"crop": (20, 640)}, {"crop": (480,)}, {"crop": (10**6, 480)}],
-)
-def test_impossible_protocols_are_refused(change):
-    with pytest.raises(ConfigError, match=next(iter(change))):
-        Protocol(**change)
-
-
-class ArchiveHandler(BaseHTTPRequestHandler):
-    """Serves one file with byte ranges; cuts the first answer short when told to."""
-
-    def __init__(self, *args, served: dict, **kwargs):
-        self.served = served
-        super().__init__(*args, **kwargs)
-
-    def do_GET(self):
-        content: bytes = self.served["content"]
-        wanted = self.headers.get("Range")
-        self.served["ranges"].append(wanted)
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
-        if start >= len(content):
-            self.send_error(416)
-            return
-        self.send_response(206 if wanted else 200)
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        end = self.served.pop("cut", len(content))
-        self.wfile.write(content[start:end])
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def server():
-    served = {"content": b"", "ranges": []}
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(ArchiveHandler, served=served)) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        served["url"] = f"http://127.0.0.1:{http.server_port}/archive.zip"
-        yield served
-        http.shutdown()
-
-
-def archive(tmp_path: Path, sequences: int) -> bytes:
-    path = tmp_path / "made.zip"
-    picture = save_picture(tmp_path / "any.ppm", (16, 16)).read_bytes()
-    with zipfile.ZipFile(path, "w") as opened:
-        for index in range(sequences):
-            for number in (1, 2):
-                opened.writestr(f"hpatches-sequences-release/i_{index:02d}/{number}.ppm", picture)
-        opened.writestr("hpatches-sequences-release/v_wall/1.ppm", picture)
-    return path.read_bytes()
-
-
-def test_the_archive_is_fetched_and_unpacked_once(tmp_path, server):
-    server["content"] = archive(tmp_path, 57)
-    root = tmp_path / "hpatches"
-    download_hpatches(root, server["url"])
-    assert len(hpatches_sequences(root)) == 57
-    assert sorted(path.name for path in root.iterdir()) == [f"i_{index:02d}" for index in range(57)]
-    download_hpatches(root, server["url"])
-    assert server["ranges"] == [None]
-
-
-def test_an_interrupted_download_goes_on_where_it_stopped(tmp_path, server):
-    server["content"] = archive(tmp_path, 57)
-    server["cut"] = 5000
-    with pytest.raises(DatasetError, match="5000 of"):
-        download_hpatches(tmp_path / "hpatches", server["url"])
-    download_hpatches(tmp_path / "hpatches", server["url"])
-    assert server["ranges"] == [None, "bytes=5000-"]
-    assert len(hpatches_sequences(tmp_path / "hpatches")) == 57
-
-
-def test_a_sequence_left_without_its_picture_is_fetched_again(tmp_path, server):
-    root = tmp_path / "hpatches"
-    server["content"] = archive(tmp_path, 57)
-    download_hpatches(root, server["url"])
-    (root / "i_03/1.ppm").unlink()
-    download_hpatches(root, server["url"])
-    assert len(hpatches_sequences(root)) == 57
-
-
-def test_an_archive_with_other_sequences_is_refused(tmp_path, server):
-    server["content"] = archive(tmp_path, 56)
-    with pytest.raises(DatasetError, match=r"expected 57 .* got 56"):
-        download_hpatches(tmp_path / "hpatches", server["url"])
-    assert not list((tmp_path / "hpatches").iterdir())
-
-
-@pytest.mark.parametrize("damage", ["truncated", "flipped"])
-def test_a_damaged_archive_is_refused_and_removed(tmp_path, server, damage):
-    content = bytearray(archive(tmp_path, 57))
-    if damage == "truncated":
-        content = content[: len(content) // 2]
-    else:
-        content[200] ^= 0xFF
-    server["content"] = bytes(content)
-    with pytest.raises(DatasetError, match="zip"):
-        download_hpatches(tmp_path / "hpatches", server["url"])
-    assert not list((tmp_path / "hpatches").glob("*.part"))
-
-
-def test_without_a_network_the_message_says_what_to_do(tmp_path):
-    with pytest.raises(DatasetError, match=r"could not be fetched .* data\.root="):
-        download_hpatches(tmp_path / "hpatches", "http://127.0.0.1:9/archive.zip")
