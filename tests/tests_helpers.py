@@ -19,11 +19,9 @@ from rotationbench.sample import DragSample
 
 COUNTERS = ("unet_calls", "unet_images", "unet_grad_calls")
 GOLDEN = Path(__file__).parent / "golden"
-
 LATENT_TOLERANCE = 1e-6
 EDITED_TOLERANCE = 1e-5
 """What float64 runs of two programs agree to on any CPU; they were seen to agree to 1e-11 and, in float32, to 3e-8."""
-
 COARSE_LATENT_TOLERANCE = 1e-5
 """The same for recordings whose encoded pictures carry an error of float32, 3e-9; see `golden/README.md`."""
 
@@ -110,3 +108,7 @@ def places_in(parsed: object) -> list[tuple[dict | list, str | int]]:
     for key in parsed if isinstance(parsed, dict) else range(len(parsed)):
         places += [(parsed, key), *places_in(parsed[key])]
     return places
+
+
+def weights(path) -> list[torch.Tensor]:
+    return torch.load(path, weights_only=True)["average"]["shadow_params"]

@@ -13,9 +13,6 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from studio_helpers import HOST, in_base64, make_studio, picture, png
 
-from rotationbench.errors import ConfigError
-from studio.settings import StudioSettings
-
 
 def png_of_size(width: int, height: int) -> bytes:
     """A PNG whose header promises a size, with next to nothing behind it."""
@@ -244,18 +241,3 @@ def test_with_a_token_nothing_is_told_without_it(tmp_path):
         refused(beside.get("/api/about"), 401)
         beside.get(f"/?token={token}")
         assert len(beside.cookies) == 2 and beside.get("/api/about").status_code == 200
-
-
-def test_only_the_loopback_goes_without_a_token():
-    assert StudioSettings().needed_token() is None
-    assert StudioSettings(host="::1").needed_token() is None
-    made_up = StudioSettings(host="0.0.0.0").needed_token()
-    assert made_up is not None and len(made_up) >= 32
-    assert made_up != StudioSettings(host="0.0.0.0").needed_token()
-    assert StudioSettings(host="192.0.2.1", token="given-by-hand").needed_token() == "given-by-hand"
-
-
-@pytest.mark.parametrize("settings", [{"token": "short"}, {"port": 70_000}, {"host": ""}, {"most_pixels": 0}])
-def test_settings_out_of_range_are_refused(settings):
-    with pytest.raises(ConfigError, match="studio"):
-        StudioSettings(**settings)

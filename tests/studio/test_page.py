@@ -26,10 +26,10 @@ from rotationbench.rotation import turn_points
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="there is no Chromium on this machine")
 
+
 WIDTH, HEIGHT = 160, 120
 MARGIN = 28
 """Pixels that the page leaves around a picture that it fits into the stage."""
-
 Point = tuple[float, float]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from served_pages import served
-from studio_helpers import make_app, make_studio, picture, png
+from studio_helpers import make_app, make_studio, picture
 
 from evaluation.report.collect import read_folders
 from methods.nothing import Nothing
@@ -320,11 +320,3 @@ def test_whatever_goes_wrong_in_an_edit_the_next_one_is_made():
     states = {job["number"]: (job["state"], job["message"]) for job in board.changes()[1]}
     assert states == {first: ("failed", "MemoryError: no more"), second: ("done", None)}
     board.close()
-
-
-def test_what_is_kept_of_uploads_is_what_was_sent(tmp_path):
-    with make_studio(tmp_path) as client:
-        kept = client.post("/api/pictures", content=png(picture())).json()
-        assert (kept["height"], kept["width"]) == (64, 96)
-        with Image.open(io.BytesIO(client.get(f"/api/pictures/{kept['picture']}").content)) as image:
-            np.testing.assert_array_equal(np.array(image), picture())
