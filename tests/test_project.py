@@ -1,4 +1,4 @@
-"""Promises of the project as a whole: directions of dependency, and documentation that works as printed."""
+"""Promises of the project as a whole: directions of dependency, tests in their place, documentation that works."""
 
 from __future__ import annotations
 
@@ -46,6 +46,34 @@ FORBIDDEN = {
 """What each package or module must not know."""
 LONGEST = 400
 """Lines of a file at most."""
+MIRRORED = (*PACKAGES, "tools", "benchmarks")
+THEMES = {
+    # Two metrics, or all of them, are held to one promise, or to what the released scripts made.
+    "evaluation/metrics/test_fidelity.py",
+    "evaluation/metrics/test_published.py",
+    # Whatever a results folder holds, the whole report has to be made of it.
+    "evaluation/report/test_damage.py",
+    "evaluation/report/test_mutated_results.py",
+    # A study is answered as a whole: in a browser, and by many at once.
+    "evaluation/study/test_browser.py",
+    "evaluation/study/test_load.py",
+    # Pages against settings, and what starts of tasks import.
+    "evaluation/test_documented_defaults.py",
+    "evaluation/test_imports.py",
+    # The building blocks of all methods, on another device.
+    "methods/test_placement.py",
+    # All readers alike: faulty, mutated and many files, and the data set that is shipped.
+    "rotationbench/datasets/test_kinds_of_fault.py",
+    "rotationbench/datasets/test_mutations.py",
+    "rotationbench/datasets/test_scale.py",
+    "rotationbench/datasets/test_shipped.py",
+    # Whole runs, of which a machine or the process is lost, or the disk is full.
+    "rotationbench/engine/test_lost_nodes.py",
+    "rotationbench/test_kill_campaign.py",
+    # Hostile requests, whichever part of the studio refuses them.
+    "studio/test_safety.py",
+}
+"""Test modules whose subject is wider than one module; they lie with the package that they are about."""
 
 
 def module_files() -> dict[str, Path]:
@@ -104,6 +132,22 @@ def test_no_imports_run_in_a_circle():
 def test_no_module_is_long():
     long = {module for module, file in module_files().items() if len(file.read_text("utf-8").splitlines()) > LONGEST}
     assert not long
+
+
+def test_tests_mirror_the_packages():
+    root = project_root()
+    modules = {file.relative_to(root / "tests") for file in (root / "tests").glob("*/**/test_*.py")}
+    assert modules
+    astray = {module.parent.as_posix() for module in modules if module.parts[0] not in MIRRORED}
+    astray |= {module.parent.as_posix() for module in modules if not (root / module.parent).is_dir()}
+    assert not astray
+    of_nothing = {
+        module.as_posix()
+        for module in modules
+        if not (subject := root / module.parent / module.stem.removeprefix("test_")).with_suffix(".py").is_file()
+        and not subject.is_dir()
+    }
+    assert of_nothing == THEMES
 
 
 def shown_files(page: str) -> dict[str, str]:
