@@ -15,6 +15,7 @@ from rotationbench.sample import DragSample, SampleMeta
 
 ANGLES = (20.0, -40.0, 70.0, 100.0, -130.0, 160.0)
 STEPS = 8
+NASTY = 'x</script><script>throw new Error("escaped")</script>'
 
 
 def turned(picture: np.ndarray, pivot: tuple[float, float], angle: float, flags: int) -> np.ndarray:

@@ -1,12 +1,14 @@
-"""Two folders of the same samples, edited with different settings."""
+"""A report, and two folders of the same samples, edited with different settings."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-from synthetic_results import make_sample, measure, the_truth, the_wrong_way, write_edit
+from synthetic_results import NASTY, make_sample, measure, the_truth, the_wrong_way, write_edit, write_results
 
+from evaluation.report.build import ReportSettings, write_report
 from rotationbench.datasets import write_sample
 from rotationbench.results import SAMPLES
 
@@ -24,3 +26,17 @@ def two_folders(tmp_path) -> list[Path]:
             write_edit(root, sample, "rotationdrag", edited, config=config, weights_hash=str(steps))
         measure(root)
     return roots
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory) -> Path:
+    """The report of three methods on four samples, with a failed edit and a second seed; the page's path."""
+    root = write_results(tmp_path_factory.mktemp("known") / "results", samples=4, side=96)
+    write_edit(root, make_sample(3, 96), "backwards", None)
+    write_edit(root, make_sample(2, 96), "truth", the_truth(make_sample(2, 96)), seed=1)
+    measure(root)
+    record_file = root / "idle" / "blob001" / "record.json"
+    record = json.loads(record_file.read_text())
+    record["config"]["note"] = NASTY
+    record_file.write_text(json.dumps(record))
+    return write_report([root], ReportSettings(title="Known answers"))

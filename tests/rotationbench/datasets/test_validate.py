@@ -3,42 +3,12 @@ import sys
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
+from written_samples import problems, turned_sample
 
 from rotationbench.datasets import index, validate, write_sample
 from rotationbench.points import ImagePoints
-from rotationbench.sample import DragSample, SampleMeta
-
-
-def turned_sample(name="cup", split="generated"):
-    rng = np.random.default_rng(1)
-    image = rng.integers(0, 256, (64, 80, 3), np.uint8)
-    mask = np.zeros((64, 80), bool)
-    mask[10:50, 10:70] = True
-    target = image.copy()
-    target[mask] = 255 - target[mask]
-    return DragSample(
-        name,
-        image,
-        "a cup",
-        ImagePoints.of([(50, 30), (40, 30)]),
-        ImagePoints.of([(40, 40), (40, 30)]),
-        mask,
-        target,
-        SampleMeta(
-            split=split,
-            category="utensil",
-            licence="CC0-1.0",
-            pivot=(40.0, 30.0),
-            angle=90.0,
-            difficulty="easy",
-            object_mask=mask,
-            object_mask_target=mask,
-            extra={"kind": "whole", "pivot_given": True},
-        ),
-    )
 
 
 @pytest.fixture
@@ -46,10 +16,6 @@ def root(tmp_path):
     for name, split in (("cup", "real"), ("spoon", "generated")):
         write_sample(tmp_path / "data" / name, turned_sample(name, split))
     return tmp_path / "data"
-
-
-def problems(root):
-    return validate.problems_of(root)[1]
 
 
 def test_good_samples_have_no_problems(root, capsys):
@@ -110,42 +76,6 @@ def test_object_masks_hold_something(root):
     assert problems(root) == [f"{root / 'cup'}: expected something in object_mask_target, got an empty mask."]
 
 
-# --- index and checksums
-
-
-def test_index_and_checksums_agree_with_the_samples(root):
-    assert index.main([str(root)]) == 0
-    assert problems(root) == []
-    table = pd.read_csv(root / "index.csv")
-    assert table["name"].tolist() == ["cup", "spoon"]
-    assert table.loc[0, ["split", "category", "handles", "pivot_given", "angle", "exact"]].tolist() == [
-        "real",
-        "utensil",
-        1,
-        True,
-        90.0,
-        True,
-    ]
-    assert table.loc[0, "distance"] == pytest.approx(np.hypot(10, 10), abs=0.1)
-    assert table.loc[0, "masked"] == pytest.approx(40 * 60 / (64 * 80), abs=1e-4)
-    done = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=root, check=False)
-    assert done.returncode == 0
-
-
-def test_indexing_twice_changes_nothing(root):
-    index.main([str(root)])
-    before = (root / "index.csv").read_bytes(), (root / "SHA256SUMS").read_bytes()
-    index.main([str(root)])
-    assert ((root / "index.csv").read_bytes(), (root / "SHA256SUMS").read_bytes()) == before
-
-
-def test_samples_with_problems_are_not_indexed(root, capsys):
-    (root / "cup" / "config.json").unlink()
-    assert index.main([str(root)]) == 1
-    assert "config.json: expected a file" in capsys.readouterr().out
-    assert not (root / "index.csv").exists()
-
-
 def test_a_changed_a_missing_and_an_extra_file_are_noticed(root):
     index.main([str(root)])
     Image.new("L", (80, 64), 255).save(root / "cup" / "mask.png")
@@ -162,12 +92,3 @@ def test_a_changed_a_missing_and_an_extra_file_are_noticed(root):
 def test_lists_of_subsets_name_samples(root, subset):
     (root / f"{subset}.txt").write_text("cup\nfork\n")
     assert "'fork', which is none" in problems(root)[0]
-
-
-def test_samples_of_objects_that_were_trained_on_are_indexed_and_checked_as_well(root):
-    write_sample(root / "fish", replace(turned_sample("fish", split="in_domain"), target=None))
-    assert index.main([str(root)]) == 0
-    assert "\nfish,in_domain," in (root / "index.csv").read_text()
-    assert problems(root) == []
-    Image.new("L", (80, 64), 0).save(root / "fish" / "object_mask.png")
-    assert f"{root / 'fish'}: expected something in object_mask, got an empty mask." in problems(root)
