@@ -11,6 +11,8 @@ import pandas as pd
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from evaluation.fitted_turn import fitted_turn
+from evaluation.metrics.rotation import rotation_error
 from evaluation.report.build import ReportConfig, write_report
 from evaluation.suite import MetricSuite
 from rotationbench.config import build_core, validated
@@ -18,7 +20,8 @@ from rotationbench.datasets import open_dataset
 from rotationbench.errors import DatasetError
 from rotationbench.files import whole_file
 from rotationbench.markdown import plain, row
-from rotationbench.results import SAMPLES, TABLE_FILE
+from rotationbench.pictures import read_rgb
+from rotationbench.results import EDITED_FILE, SAMPLES, TABLE_FILE, ResultStore
 
 if TYPE_CHECKING:
     from rotationbench.diffusion.core import StableDiffusion
@@ -42,7 +45,8 @@ PARTS = {
 LEGEND = (
     "A good edit has made 100 % of the turn, leaves MD small, and has both PSNRs high. The first row is the truth, "
     "the row `nothing` the picture as it came: a method that is no better than it has done nothing, or harm. "
-    "Means over samples; the turn is a median, and counts as 0 where it cannot be told from the picture."
+    "Means over samples; the turn is a median. Where an edit is too blurred to read its turn from correspondences, the "
+    "turn is the one after which the source's object fits best, for objects on plain grounds, and 0 for others."
 )
 
 
@@ -64,8 +68,8 @@ def run(config: DictConfig) -> int:
         raise DatasetError([f"{root / TABLE_FILE}: expected the table of a benchmark run, found none."])
     suite: MetricSuite = instantiate(settings.evaluator, metrics=settings.metrics, device=settings.device)
     core = build_core(settings.model, device=settings.device, dtype=settings.dtype, cache_dir=settings.cache_dir)
-    edits = pd.concat([read_edits(root), exact_results(root, suite, core, settings.seed)], ignore_index=True)
-    text = tables_of(edits)
+    made = with_fitted_turns(read_edits(root), ResultStore(root))
+    text = tables_of(pd.concat([made, exact_results(root, suite, core, settings.seed)], ignore_index=True))
     with whole_file(root / "demo.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     print(text)
@@ -76,9 +80,19 @@ def run(config: DictConfig) -> int:
 
 
 def read_edits(root: Path) -> pd.DataFrame:
-    """The edits that were made: `label`, one for all seeds, `sample`, `split`, `angle` in degrees, and the metrics."""
+    """The edits that were made: `label`, `sample`, `folder`, `split`, `angle` in degrees, metrics."""
     table = pd.read_parquet(root / TABLE_FILE)
-    return table[table["status"] == "done"].assign(label=table["variant"])
+    folders = [root / label / sample for label, sample in zip(table["label"], table["sample"], strict=True)]
+    return table.assign(folder=folders, label=table["variant"])[table["status"] == "done"]
+
+
+def with_fitted_turns(edits: pd.DataFrame, store: ResultStore) -> pd.DataFrame:
+    """`edits` with the error of a fitted turn where objects on plain grounds are too blurred for correspondences."""
+    edits = edits.astype({"rotation_error": float})
+    for index, edit in edits[edits["rotation_error"].isna() & (edits["split"] == "in_domain")].iterrows():
+        turn = fitted_turn(store.sample(edit["sample"]), read_rgb(edit["folder"] / EDITED_FILE))
+        edits.loc[index, "rotation_error"] = rotation_error(turn, edit["angle"])
+    return edits
 
 
 def exact_results(root: Path, suite: MetricSuite, core: StableDiffusion, seed: int) -> pd.DataFrame:

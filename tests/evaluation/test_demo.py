@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
-from synthetic_results import make_sample
+from synthetic_results import make_sample, write_edit
 
-from evaluation.demo import EXACT, exact_results, run, tables_of
+from evaluation.demo import EXACT, exact_results, run, tables_of, with_fitted_turns
 from evaluation.suite import MetricSuite
 from rotationbench.config import project_root
 from rotationbench.datasets import write_sample
 from rotationbench.errors import DatasetError
-from rotationbench.results import SAMPLES
+from rotationbench.results import SAMPLES, ResultStore
+from rotationbench.rotation import turn_picture
 
 
 def edit(label, split, angle, error, background=30.0):
@@ -52,6 +54,21 @@ def test_exact_results_are_measured_like_edits(tmp_path):
     table = exact_results(tmp_path, suite, None, seed=0)
     assert list(table["sample"]) == [with_target.name]
     assert np.isinf(table["psnr_target"][0]) and table["rotation_error"][0] < 3
+
+
+def test_blurred_turns_are_fitted_on_plain_grounds_alone(tmp_path):
+    store, rows = ResultStore(tmp_path), []
+    for index, split in enumerate(("in_domain", "real", "in_domain")):
+        sample = make_sample(index, 96, angle=40.0)
+        sample = replace(sample, meta=replace(sample.meta, split=split))
+        write_sample(tmp_path / SAMPLES / sample.name, sample)
+        blurred = cv2.GaussianBlur(turn_picture(sample.image, sample.meta.pivot, 25.0), (0, 0), 2.0)
+        folder = write_edit(tmp_path, sample, "turner", blurred)
+        error = 7.0 if index == 2 else None
+        rows.append(edit("turner", split, 40.0, error) | {"sample": sample.name, "folder": folder})
+    fitted, photograph, measured = with_fitted_turns(pd.DataFrame(rows), store)["rotation_error"]
+    assert fitted == pytest.approx(15.0, abs=4.0)
+    assert np.isnan(photograph) and measured == 7.0
 
 
 def test_a_demonstration_needs_edits(tmp_path):

@@ -9,11 +9,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import cv2
 import numpy as np
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
+from evaluation.fitted_turn import fitted_turn
 from evaluation.suite import MetricSuite
 from methods.dragdiffusion import DragDiffusion
 from methods.rotationdrag import RotationDrag
@@ -21,17 +21,12 @@ from rotationbench.config import project_root
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.lora import LoraSettings
 from rotationbench.files import write_json
-from rotationbench.rotation import turn_matrix
 from rotationbench.sample import DragSample
 from tools.minisd.sheets import write_sheet
 
 MODEL = project_root() / "conf" / "model" / "mini.yaml"
 METHODS = {"dragdiffusion": DragDiffusion, "rotationdrag": RotationDrag}
 METRICS = ("mean_distance", "rotation_error", "background_psnr", "psnr_target")
-FIT_BORDER = 5
-"""Pixels of ground around the object that a fitted turn looks at too."""
-FIT_LIMIT = 90
-"""Largest turn in degrees, in either direction, that is fitted."""
 
 Editor = Callable[[DragSample], np.ndarray]
 
@@ -122,37 +117,12 @@ def measure(
     return Drags(edits, values, np.array(wanted, np.float64), np.array(fitted))
 
 
-def fitted_turn(sample: DragSample, edited: np.ndarray) -> float:
-    """The turn in degrees, clockwise on the screen, after which the source's object fits the edited picture best.
-
-    A fit always has an answer, also where the object is too blurred for correspondences. It takes the object with a
-    border of its ground, turns it about the sample's pivot, and compares by mean absolute difference. That needs a
-    ground that looks the same all round the object, as in the embedded model's world.
-
-    Raises:
-        ValueError: when the sample has no object mask or no pivot.
-    """
-    mask, pivot = sample.meta.object_mask, sample.meta.pivot
-    if mask is None or pivot is None:
-        raise ValueError(f"{sample.name}: expected a sample with an object mask and a pivot.")
-    grown = cv2.dilate(mask.astype(np.uint8), np.ones((2 * FIT_BORDER + 1,) * 2, np.uint8))
-    size, source, seen = mask.shape[::-1], sample.image.astype(np.float32), edited.astype(np.float32)
-    best, answer = np.inf, 0
-    for angle in range(-FIT_LIMIT, FIT_LIMIT + 1):
-        matrix = turn_matrix(pivot, angle)
-        inside = cv2.warpAffine(grown, matrix, size, flags=cv2.INTER_NEAREST).astype(bool)
-        difference = float(np.abs(cv2.warpAffine(source, matrix, size)[inside] - seen[inside]).mean())
-        if difference < best:
-            best, answer = difference, angle
-    return float(answer)
-
-
 # --- search ---------------------------------------------------------------------------------------------------------
 
 SEARCHED: Mapping[str, Sequence[float]] = {
-    "inversion_strength": (0.75, 0.85, 0.95),
+    "inversion_strength": (0.75, 0.9, 0.95),
     "latent_lr": (0.03, 0.06, 0.1),
-    "max_steps": (60, 100),
+    "max_steps": (80, 120),
     "lora_steps": (20, 60),
     "feature_index": (3, 2),
 }
