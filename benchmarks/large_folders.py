@@ -72,6 +72,8 @@ def actions(data: Path, results: Path) -> dict[str, Callable[[], object]]:
 def measured(action: Callable[[], object]) -> dict[str, float]:
     """Seconds by the clock and of computing, and peak memory in MiB, of `action` in a forked process.
 
+    This process must not have computed on several threads: their fork would wait for the others for ever.
+
     Raises:
         RuntimeError: when it fails.
     """
