@@ -85,7 +85,7 @@ def evaluate_picture(
 
 
 @dataclass(frozen=True)
-class Job:
+class FeaturePlan:
     """A feature to be evaluated: its name, settings, what it may need, the protocol, and the folder for its results."""
 
     name: str
@@ -113,7 +113,7 @@ class Job:
 
 
 def run_feature(
-    job: Job,
+    plan: FeaturePlan,
     extractor: Extractor,
     pictures: list[Picture],
     *,
@@ -124,7 +124,7 @@ def run_feature(
     """Make the rows of every picture that has none yet, or none that are still valid.
 
     Args:
-        job: what to evaluate.
+        plan: what to evaluate.
         extractor: the loaded feature.
         pictures: the reference pictures.
         workers: how many; None means what suits the engine. On this machine, features that hold a model on a device use
@@ -135,22 +135,24 @@ def run_feature(
     Raises:
         EngineError: when a picture ends each process that is at it.
     """
-    origins = {picture: job.origin(picture, extractor) for picture in pictures}
-    open_pictures = [picture for picture in pictures if overwrite or not _is_made(job.shard(picture), origins[picture])]
+    origins = {picture: plan.origin(picture, extractor) for picture in pictures}
+    open_pictures = [
+        picture for picture in pictures if overwrite or not _is_made(plan.shard(picture), origins[picture])
+    ]
     if engine is None or not engine.elsewhere:
         engine = Local()
-        workers = 1 if not job.feature.parallel else min(workers or cores(), max(1, len(open_pictures)))
-    with tqdm(total=len(pictures), initial=len(pictures) - len(open_pictures), desc=job.name, unit="picture") as bar:
+        workers = 1 if not plan.feature.parallel else min(workers or cores(), max(1, len(open_pictures)))
+    with tqdm(total=len(pictures), initial=len(pictures) - len(open_pictures), desc=plan.name, unit="picture") as bar:
         if not open_pictures:
             return
-        setup = partial(PictureWorker, job, extractor if workers == 1 and not engine.elsewhere else None)
-        with engine.crew(setup, workers, job.runtime.device) as crew:
+        setup = partial(PictureWorker, plan, extractor if workers == 1 and not engine.elsewhere else None)
+        with engine.crew(setup, workers, plan.runtime.device) as crew:
             items = ((picture, picture.path.read_bytes() if crew.remote else b"") for picture in open_pictures)
             for outcome in crew.work(items, len(open_pictures)):
                 picture, _ = outcome.item
                 if outcome.death is not None:
                     raise EngineError(f"{picture.path}: each process that was at it ended: {outcome.death}.")
-                write_shard(job.shard(picture), outcome.result, origins[picture])
+                write_shard(plan.shard(picture), outcome.result, origins[picture])
                 bar.update()
 
 
@@ -158,31 +160,31 @@ class PictureWorker:
     """Makes the rows of pictures.
 
     Args:
-        job: what to evaluate.
+        plan: what to evaluate.
         extractor: the loaded feature; None where it is loaded by the worker.
         remote: whether pictures are handed over, instead of being read where they are.
     """
 
-    def __init__(self, job: Job, extractor: Extractor | None, *, remote: bool) -> None:
-        self._job, self._extractor, self._remote = job, extractor, remote
+    def __init__(self, plan: FeaturePlan, extractor: Extractor | None, *, remote: bool) -> None:
+        self._plan, self._extractor, self._remote = plan, extractor, remote
 
     def prepare(self) -> dict[str, Any]:
         """Load the feature; see `Worker`."""
-        extractor = self._extractor or self._job.feature.load(self._job.runtime)
+        extractor = self._extractor or self._plan.feature.load(self._plan.runtime)
         self._extractor = extractor
         return {"identity": extractor.identity, "note": extractor.note}
 
     def __call__(self, item: tuple[Picture, bytes]) -> list[dict[str, Any]]:
         """The rows of a picture."""
         picture, content = item
-        job, extractor = self._job, cast(Extractor, self._extractor)
+        plan, extractor = self._plan, cast(Extractor, self._extractor)
         if not self._remote:
-            return list(evaluate_picture(job.name, job.feature, extractor, picture, job.protocol))
+            return list(evaluate_picture(plan.name, plan.feature, extractor, picture, plan.protocol))
         with tempfile.NamedTemporaryFile(suffix=picture.path.suffix) as copy:
             copy.write(content)
             copy.flush()
             here = replace(picture, path=Path(copy.name))
-            return list(evaluate_picture(job.name, job.feature, extractor, here, job.protocol))
+            return list(evaluate_picture(plan.name, plan.feature, extractor, here, plan.protocol))
 
 
 def _is_made(shard: Path, origin: Origin) -> bool:

@@ -12,7 +12,7 @@ import pandas as pd
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from evaluation.table1.experiment import Job, evaluate_pair, run_feature
+from evaluation.table1.experiment import FeaturePlan, evaluate_pair, run_feature
 from evaluation.table1.features.base import Extractor, Feature, Runtime
 from evaluation.table1.hpatches import download_hpatches
 from evaluation.table1.pairs import Protocol, check_pictures, make_pair, reference_crop, write_pairs
@@ -143,7 +143,7 @@ def _run(
 
     runtime = Runtime(config.model, config.device, config.dtype, config.seed)
     engine = build_engine(config.engine) if config.engine else None
-    loaded: list[tuple[Job, Extractor]] = []
+    loaded: list[tuple[FeaturePlan, Extractor]] = []
     missing: dict[str, str] = {}
     for name, feature in features.items():
         try:
@@ -152,18 +152,18 @@ def _run(
             missing[name] = str(error)
             log.warning("%s cannot run: %s", name, error)
             continue
-        loaded.append((Job(name, feature, runtime, protocol, folder / "features" / name), extractor))
-    for job, extractor in loaded:
-        run_feature(job, extractor, pictures, workers=config.workers, overwrite=config.overwrite, engine=engine)
+        loaded.append((FeaturePlan(name, feature, runtime, protocol, folder / "features" / name), extractor))
+    for plan, extractor in loaded:
+        run_feature(plan, extractor, pictures, workers=config.workers, overwrite=config.overwrite, engine=engine)
         if config.worst:
-            _write_sheet(folder / f"worst-{job.name}.png", job, extractor, pictures, config.worst)
+            _write_sheet(folder / f"worst-{plan.name}.png", plan, extractor, pictures, config.worst)
     if not loaded:
         return 1
     earlier = earlier_features(folder / "features", pictures, protocol, apart_from=features)
-    shards = [job.shard(picture) for job, _ in loaded for picture in pictures]
+    shards = [plan.shard(picture) for plan, _ in loaded for picture in pictures]
     shards += [shard for kept in earlier.values() for shard in kept.shards]
     merge(shards, folder / "pairs.parquet")
-    notes = {job.name: extractor.note for job, extractor in loaded}
+    notes = {plan.name: extractor.note for plan, extractor in loaded}
     notes |= {name: "; ".join(filter(None, [kept.note, "from an earlier run"])) for name, kept in earlier.items()}
     _write_results(folder, config, [*features, *earlier], described(pictures), missing, notes)
     return 0
@@ -232,19 +232,19 @@ def _pictures(config: Table1Config) -> list[Picture]:
     return pictures
 
 
-def _write_sheet(path: Path, job: Job, extractor: Extractor, pictures: list[Picture], count: int) -> None:
+def _write_sheet(path: Path, plan: FeaturePlan, extractor: Extractor, pictures: list[Picture], count: int) -> None:
     """Evaluate the `count` pairs with the largest errors again, and draw their matches."""
     columns = ["picture", "kind", "repetition", "corner_error"]
-    rows = [rows_of(job.shard(picture)).select(columns).to_pandas() for picture in pictures]
+    rows = [rows_of(plan.shard(picture)).select(columns).to_pandas() for picture in pictures]
     pairs = pd.concat(rows, ignore_index=True)
     worst = pairs.sort_values("corner_error", ascending=False, na_position="first", kind="stable").head(count)
     by_name = {picture.name: picture for picture in pictures}
     drawn = []
     for row in worst.itertuples(index=False):
         image = by_name[row.picture].read()
-        crop = reference_crop(image, job.protocol)
+        crop = reference_crop(image, plan.protocol)
         reference = crop.cut(image)
-        pair = make_pair(image, crop, job.protocol, picture=row.picture, kind=row.kind, repetition=int(row.repetition))
-        outcome = evaluate_pair(job.feature, extractor, extractor.reference(reference), pair, crop)
+        pair = make_pair(image, crop, plan.protocol, picture=row.picture, kind=row.kind, repetition=int(row.repetition))
+        outcome = evaluate_pair(plan.feature, extractor, extractor.reference(reference), pair, crop)
         drawn.append((row.picture, reference, pair, outcome))
-    save(draw_worst(drawn, job.name), path)
+    save(draw_worst(drawn, plan.name), path)

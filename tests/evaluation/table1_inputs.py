@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from evaluation.table1.experiment import Job
+from evaluation.table1.experiment import FeaturePlan
 from evaluation.table1.features.base import Runtime
 from evaluation.table1.features.sift import Sift
 from evaluation.table1.pairs import Protocol
@@ -18,6 +18,6 @@ def save_picture(path: Path, size: tuple[int, int] = (160, 200), seed: int = 0) 
     return path
 
 
-def job_in(folder: Path, *, seed: int = 0, **settings) -> Job:
+def plan_in(folder: Path, *, seed: int = 0, **settings) -> FeaturePlan:
     protocol = Protocol(warps_per_image=1, seed=seed)
-    return Job("sift", Sift(**settings), Runtime(ModelConfig(name="none", pretrained="none")), protocol, folder)
+    return FeaturePlan("sift", Sift(**settings), Runtime(ModelConfig(name="none", pretrained="none")), protocol, folder)

@@ -10,7 +10,7 @@ import torch
 
 from rotationbench.errors import RotationBenchError
 from tools.minisd.autoencoder import train_autoencoder
-from tools.minisd.denoiser import fill_bank, train_denoiser
+from tools.minisd.denoiser import store_latents, train_denoiser
 from tools.minisd.evaluate import evaluate, search_settings, write_pictures
 from tools.minisd.export import export
 from tools.minisd.recipe import load_recipe
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.step in {"autoencoder", "all"}:
             train_autoencoder(recipe, sprites, options.run, device, options.minutes)
         if options.step in {"latents", "all"}:
-            fill_bank(recipe, sprites, options.run, device)
+            store_latents(recipe, sprites, options.run, device)
         if options.step in {"denoiser", "all"}:
             train_denoiser(recipe, sprites, options.run, device, options.minutes)
         if options.step in {"export", "all"}:

@@ -19,7 +19,7 @@ from tools.minisd.sprites import Sprite
 from tools.minisd.training import Training, autocast, batches, generator_of, load_average
 
 # Offsets between the seeds of the pictures of each purpose: no picture serves two of them.
-TRAINING_SEED, BANK_SEED, SHEET_SEED = 0, 1_000_000, 2_000_000
+TRAINING_SEED, LATENTS_SEED, SHEET_SEED = 0, 1_000_000, 2_000_000
 
 
 def build_autoencoder(settings: AutoencoderRecipe, side: int) -> AutoencoderKL:

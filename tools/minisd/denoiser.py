@@ -18,7 +18,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from rotationbench.errors import CheckpointError
 from rotationbench.files import write_json
-from tools.minisd.autoencoder import BANK_SEED, load_autoencoder
+from tools.minisd.autoencoder import LATENTS_SEED, load_autoencoder
 from tools.minisd.compose import ComposedPictures, to_picture
 from tools.minisd.recipe import DenoiserRecipe, Recipe
 from tools.minisd.sheets import write_sheet
@@ -26,7 +26,7 @@ from tools.minisd.sprites import Sprite
 from tools.minisd.tokenizer import LENGTH, build_tokenizer
 from tools.minisd.training import Progress, Training, autocast, batches, generator_of, load_average
 
-BANK_BATCH = 32
+STORING_BATCH = 32
 
 
 class Denoiser(nn.Module):
@@ -92,7 +92,7 @@ def build_scheduler() -> DDIMScheduler:
 
 
 @dataclass(frozen=True, eq=False)
-class Bank:
+class StoredLatents:
     """Stored training data: latents, float16 `(N, C, h, w)` and not scaled yet, captions, and the scaling factor."""
 
     latents: np.ndarray
@@ -101,10 +101,10 @@ class Bank:
 
 
 @torch.no_grad()
-def fill_bank(recipe: Recipe, sprites: Sequence[Sprite], run: Path, device: torch.device) -> None:
+def store_latents(recipe: Recipe, sprites: Sequence[Sprite], run: Path, device: torch.device) -> None:
     """Encode the pictures that the denoiser is trained on into `run`; what is there already is kept."""
     model = load_autoencoder(recipe, run, device)
-    folder, count = run / "bank", recipe.denoiser.bank
+    folder, count = run / "latents", recipe.denoiser.pictures
     folder.mkdir(parents=True, exist_ok=True)
     side = recipe.composition.side // recipe.factor
     shape = (count, recipe.autoencoder.latent_channels, side, side)
@@ -118,15 +118,15 @@ def fill_bank(recipe: Recipe, sprites: Sequence[Sprite], run: Path, device: torc
     latents = open_memmap(latents_path, mode=mode, dtype=np.float16, shape=None if done else shape)
     if latents.shape != shape:
         raise CheckpointError(f"{latents_path}: expected latents {shape}, got {latents.shape}; remove the folder.")
-    pictures = ComposedPictures(sprites, recipe.composition, recipe.seed + BANK_SEED, count - done, first=done)
-    progress = Progress("latents", done // BANK_BATCH, count // BANK_BATCH)
-    for batch, words in batches(pictures, max(1, min(BANK_BATCH, count - done)), recipe.workers):
+    pictures = ComposedPictures(sprites, recipe.composition, recipe.seed + LATENTS_SEED, count - done, first=done)
+    progress = Progress("latents", done // STORING_BATCH, count // STORING_BATCH)
+    for batch, words in batches(pictures, max(1, min(STORING_BATCH, count - done)), recipe.workers):
         with autocast(device):
             encoded = model.encode(batch.to(device)).latent_dist.mean.float()
         latents[len(captions) : len(captions) + len(batch)] = encoded.cpu().numpy()
         captions.extend(words)
         progress.advance(0.0)
-        if len(captions) % (32 * BANK_BATCH) == 0:
+        if len(captions) % (32 * STORING_BATCH) == 0:
             latents.flush()
             write_json(index_path, index)
     index["scaling_factor"] = float(1 / latents[:1024].astype(np.float32).std())
@@ -134,20 +134,20 @@ def fill_bank(recipe: Recipe, sprites: Sequence[Sprite], run: Path, device: torc
     write_json(index_path, index)
 
 
-def open_bank(run: Path) -> Bank:
-    """The latents that `fill_bank` stored.
+def open_latents(run: Path) -> StoredLatents:
+    """The latents that `store_latents` stored.
 
     Raises:
         CheckpointError: when they are missing or not complete.
     """
-    index_path = run / "bank" / "index.json"
+    index_path = run / "latents" / "index.json"
     if not index_path.is_file():
         raise CheckpointError(f"{index_path}: no such file; run the step `latents` first.")
     index = json.loads(index_path.read_text(encoding="utf-8"))
-    latents = np.load(run / "bank" / "latents.npy", mmap_mode="r")
+    latents = np.load(run / "latents" / "latents.npy", mmap_mode="r")
     if not index["scaling_factor"]:
         raise CheckpointError(f"{index_path}: the latents are not complete; run the step `latents` to the end.")
-    return Bank(latents[: len(index["captions"])], index["captions"], index["scaling_factor"])
+    return StoredLatents(latents[: len(index["captions"])], index["captions"], index["scaling_factor"])
 
 
 # --- training -------------------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def tokenize(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> torch.Tensor:
 
 
 def draw_batch(
-    bank: Bank, settings: DenoiserRecipe, seed: int, step: int, crop: int
+    stored: StoredLatents, settings: DenoiserRecipe, seed: int, step: int, crop: int
 ) -> tuple[torch.Tensor, list[str], torch.Tensor, torch.Tensor]:
     """What the training step of that number learns from: a function of the seed and the step alone.
 
@@ -169,15 +169,15 @@ def draw_batch(
         Clean scaled latents `(B, C, crop, crop)`, captions, noise of the latents' shape, timesteps `(B,)`.
     """
     generator = generator_of(seed, step)
-    rows = torch.randint(len(bank.captions), (settings.batch,), generator=generator).tolist()
-    room = bank.latents.shape[-1] - crop + 1
+    rows = torch.randint(len(stored.captions), (settings.batch,), generator=generator).tolist()
+    room = stored.latents.shape[-1] - crop + 1
     corners = torch.randint(room, (settings.batch, 2), generator=generator).tolist()
     latents = np.stack(
-        [bank.latents[row, :, y : y + crop, x : x + crop] for row, (y, x) in zip(rows, corners, strict=True)]
+        [stored.latents[row, :, y : y + crop, x : x + crop] for row, (y, x) in zip(rows, corners, strict=True)]
     )
     empty = torch.rand(settings.batch, generator=generator) < settings.empty_share
-    captions = ["" if blank else bank.captions[row] for row, blank in zip(rows, empty.tolist(), strict=True)]
-    clean = torch.from_numpy(latents.astype(np.float32)) * bank.scaling_factor
+    captions = ["" if blank else stored.captions[row] for row, blank in zip(rows, empty.tolist(), strict=True)]
+    clean = torch.from_numpy(latents.astype(np.float32)) * stored.scaling_factor
     noise = torch.randn(clean.shape, generator=generator)
     timesteps = torch.randint(1000, (settings.batch,), generator=generator)
     return clean, captions, noise, timesteps
@@ -195,7 +195,7 @@ def train_denoiser(
     recipe: Recipe, sprites: Sequence[Sprite], run: Path, device: torch.device, minutes: float | None = None
 ) -> Path:
     """Train, or go on training, on the stored latents; returns the state's file; stops after `minutes` when given."""
-    settings, bank = recipe.denoiser, open_bank(run)
+    settings, stored = recipe.denoiser, open_latents(run)
     tokenizer = run_tokenizer(recipe, sprites, run)
     torch.manual_seed(recipe.seed)
     model = build_denoiser(recipe, tokenizer).to(device, memory_format=torch.channels_last)
@@ -203,10 +203,10 @@ def train_denoiser(
     # The compiled callable shares the model's weights; the state keeps the names of the plain one.
     predict = torch.compile(model) if settings.compile else model
     alphas = build_scheduler().alphas_cumprod
-    whole = bank.latents.shape[-1]
+    whole = stored.latents.shape[-1]
     while not training.ended:
         crop = settings.crop if training.step < settings.crop_steps else whole
-        clean, captions, noise, timesteps = draw_batch(bank, settings, recipe.seed, training.step, crop)
+        clean, captions, noise, timesteps = draw_batch(stored, settings, recipe.seed, training.step, crop)
         alpha = alphas[timesteps].view(-1, 1, 1, 1)
         noisy = (alpha.sqrt() * clean + (1 - alpha).sqrt() * noise).to(device, memory_format=torch.channels_last)
         with autocast(device):
@@ -214,9 +214,9 @@ def train_denoiser(
         errors = (predicted.float() - noise.to(device)).square().mean((1, 2, 3))
         training.update((errors * snr_weights(alphas[timesteps], settings.snr_gamma).to(device)).mean())
         if training.step % recipe.sheet_every == 0:
-            captions, autoencoder = bank.captions[:8], load_autoencoder(recipe, run, device)
+            captions, autoencoder = stored.captions[:8], load_autoencoder(recipe, run, device)
             with training.averaged():
-                pictures = sample(model, tokenizer, autoencoder, bank.scaling_factor, captions, seed=0)
+                pictures = sample(model, tokenizer, autoencoder, stored.scaling_factor, captions, seed=0)
             write_sheet(run / "sheets" / f"denoiser-{training.step:06d}.png", pictures, columns=8, captions=captions)
     return training.state
 

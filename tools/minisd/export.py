@@ -13,7 +13,7 @@ from diffusers import StableDiffusionPipeline
 
 from rotationbench.files import write_json
 from tools.minisd.autoencoder import load_autoencoder
-from tools.minisd.denoiser import build_scheduler, load_denoiser, open_bank, run_tokenizer
+from tools.minisd.denoiser import build_scheduler, load_denoiser, open_latents, run_tokenizer
 from tools.minisd.recipe import Recipe
 from tools.minisd.sprites import PACKAGE, VERSION, Sprite
 
@@ -47,11 +47,11 @@ def export(recipe: Recipe, sprites: Sequence[Sprite], run: Path, folder: Path) -
 
     An existing checkpoint in `folder` is replaced only after the new one is complete.
     """
-    bank = open_bank(run)
+    stored = open_latents(run)
     tokenizer = run_tokenizer(recipe, sprites, run)
     denoiser, steps = load_denoiser(recipe, tokenizer, run)
     autoencoder = load_autoencoder(recipe, run, torch.device("cpu"))
-    autoencoder.register_to_config(scaling_factor=bank.scaling_factor, force_upcast=False)
+    autoencoder.register_to_config(scaling_factor=stored.scaling_factor, force_upcast=False)
     pipeline = StableDiffusionPipeline(
         vae=autoencoder,
         text_encoder=denoiser.text_encoder,

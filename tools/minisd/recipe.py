@@ -71,7 +71,7 @@ class DenoiserRecipe:
         heads: attention heads per level.
         text_width: width of the text encoder and of the UNet's cross-attention.
         vocabulary: size of the tokenizer's vocabulary, the byte alphabet and both special tokens included.
-        bank: number of pictures whose latents are stored and trained on.
+        pictures: number of pictures whose latents are stored and trained on.
         crop: side of the squares of latent cells that the first `crop_steps` steps see; cheaper than whole latents.
         snr_gamma: min-SNR weighting (Hang et al., 2303.09556); 0 weights all timesteps alike.
         empty_share: share of the captions replaced by the empty prompt.
@@ -85,7 +85,7 @@ class DenoiserRecipe:
     text_layers: int = 2
     text_heads: int = 4
     vocabulary: int = 1536
-    bank: int = 4096
+    pictures: int = 4096
     batch: int = 8
     crop: int = 24
     crop_steps: int = 0

@@ -48,7 +48,7 @@ def recipe() -> Recipe:
             text_width=16,
             text_layers=1,
             vocabulary=560,
-            bank=8,
+            pictures=8,
             batch=2,
             steps=4,
         ),

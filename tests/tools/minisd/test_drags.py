@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,9 +10,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from rotationbench.config import build_method, project_root
-from rotationbench.sample import SampleMeta
 from tools.minisd import drags
-from tools.minisd.drags import Drags, Setting, fitted_turn, search
+from tools.minisd.drags import Drags, Setting, search
 from tools.minisd.recipe import Composition
 from tools.minisd.rotations import far_ends, rotation_samples
 from tools.minisd.sprites import Sprite, Thing
@@ -38,16 +37,6 @@ def test_handles_are_at_opposite_ends():
     first, second = far_ends(arrow()) - 31.5
     assert min(np.linalg.norm(first), np.linalg.norm(second)) > 20
     assert first @ second < 0
-
-
-def test_a_fitted_turn_is_the_turn_that_was_made(samples):
-    for sample in samples:
-        assert fitted_turn(sample, sample.target) == pytest.approx(sample.meta.angle, abs=1.5)
-        assert fitted_turn(sample, sample.image) == 0
-        blurred = (sample.target.astype(float) * 0.5 + 60).astype(np.uint8)
-        assert fitted_turn(sample, blurred) == pytest.approx(sample.meta.angle, abs=4)
-    with pytest.raises(ValueError, match="object mask and a pivot"):
-        fitted_turn(replace(samples[0], meta=SampleMeta()), samples[0].image)
 
 
 class Suite:

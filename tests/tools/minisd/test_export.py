@@ -10,7 +10,7 @@ from transformers import CLIPTokenizer
 
 from rotationbench.errors import CheckpointError
 from tools.minisd.autoencoder import train_autoencoder
-from tools.minisd.denoiser import draw_batch, fill_bank, open_bank, train_denoiser
+from tools.minisd.denoiser import draw_batch, open_latents, store_latents, train_denoiser
 from tools.minisd.export import export
 
 CPU = torch.device("cpu")
@@ -20,16 +20,16 @@ def test_a_trained_model_is_exported_as_a_pipeline(recipe, sprites, tmp_path):
     recipe = dataclasses.replace(recipe, sheet_every=4)
     run, folder = tmp_path / "run", tmp_path / "checkpoint"
     with pytest.raises(CheckpointError, match="latents"):
-        open_bank(run)
+        open_latents(run)
     train_autoencoder(recipe, sprites, run, CPU)
-    fill_bank(recipe, sprites, run, CPU)
-    stored = open_bank(run).latents.copy()
-    fill_bank(recipe, sprites, run, CPU)
-    bank = open_bank(run)
-    assert np.array_equal(bank.latents, stored)
-    assert bank.latents.shape == (8, 4, 8, 8)
-    assert bank.latents.astype(np.float32).std() * bank.scaling_factor == pytest.approx(1, rel=1e-3)
-    clean, captions, noise, timesteps = draw_batch(bank, recipe.denoiser, seed=0, step=5, crop=8)
+    store_latents(recipe, sprites, run, CPU)
+    first = open_latents(run).latents.copy()
+    store_latents(recipe, sprites, run, CPU)
+    stored = open_latents(run)
+    assert np.array_equal(stored.latents, first)
+    assert stored.latents.shape == (8, 4, 8, 8)
+    assert stored.latents.astype(np.float32).std() * stored.scaling_factor == pytest.approx(1, rel=1e-3)
+    clean, captions, noise, timesteps = draw_batch(stored, recipe.denoiser, seed=0, step=5, crop=8)
     assert clean.shape == noise.shape == (2, 4, 8, 8) and len(captions) == len(timesteps) == 2
     train_denoiser(recipe, sprites, run, CPU)
     assert (run / "sheets" / "denoiser-000004.png").is_file()

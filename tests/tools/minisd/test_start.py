@@ -8,7 +8,7 @@ from tests_helpers import weights
 
 from rotationbench.errors import CheckpointError
 from tools.minisd.autoencoder import train_autoencoder
-from tools.minisd.denoiser import fill_bank, train_denoiser
+from tools.minisd.denoiser import store_latents, train_denoiser
 from tools.minisd.export import export
 from tools.minisd.start import start_run
 
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 def test_a_run_starts_from_a_checkpoint_of_more_objects(recipe, sprites, tmp_path):
     first, run, folder = tmp_path / "first", tmp_path / "run", tmp_path / "checkpoint"
     train_autoencoder(recipe, sprites, first, CPU)
-    fill_bank(recipe, sprites, first, CPU)
+    store_latents(recipe, sprites, first, CPU)
     train_denoiser(recipe, sprites, first, CPU)
     export(recipe, sprites, first, folder)
 
@@ -27,7 +27,7 @@ def test_a_run_starts_from_a_checkpoint_of_more_objects(recipe, sprites, tmp_pat
     for name in ("autoencoder.pt", "denoiser.pt"):
         # The checkpoint between the two is in float16.
         torch.testing.assert_close(weights(run / name), weights(first / name), rtol=1e-3, atol=1e-3)
-    fill_bank(recipe, narrower, run, CPU)
+    store_latents(recipe, narrower, run, CPU)
     train_denoiser(recipe, narrower, run, CPU)
     export(recipe, narrower, run, tmp_path / "narrower")
     card = (tmp_path / "narrower" / "README.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import torch
 from tests_helpers import weights
 
 from tools.minisd.autoencoder import train_autoencoder
-from tools.minisd.denoiser import fill_bank, train_denoiser
+from tools.minisd.denoiser import store_latents, train_denoiser
 from tools.minisd.recipe import (
     Recipe,
 )
@@ -60,7 +60,7 @@ def test_an_interrupted_training_resumes_to_the_same_model(recipe, sprites, tmp_
     for run, stages in ((whole, [complete]), (parts, [with_steps(recipe, 2, 2), complete])):
         for stage in stages:
             train_autoencoder(stage, sprites, run, CPU)
-        fill_bank(complete, sprites, run, CPU)
+        store_latents(complete, sprites, run, CPU)
         for stage in stages:
             train_denoiser(stage, sprites, run, CPU)
     for name in ("autoencoder.pt", "denoiser.pt"):
@@ -73,7 +73,7 @@ def test_a_compiled_training_learns_the_same(recipe, sprites, tmp_path):
     for run, compiled in ((tmp_path / "plain", False), (tmp_path / "compiled", True)):
         settings = dataclasses.replace(recipe, denoiser=dataclasses.replace(recipe.denoiser, compile=compiled))
         train_autoencoder(settings, sprites, run, CPU)
-        fill_bank(settings, sprites, run, CPU)
+        store_latents(settings, sprites, run, CPU)
         train_denoiser(settings, sprites, run, CPU)
     # AdamW divides by the gradient's size, so that rounding shows in weights whose gradient is next to nothing.
     pairs = zip(
