@@ -38,7 +38,7 @@ class Setting:
     `rotation_step` is RotationDrag's and is not searched: it is what `make demo` takes, to save a CPU's time.
     """
 
-    max_steps: int = 60
+    max_steps: int = 80
     latent_lr: float = 0.03
     inversion_strength: float = 0.75
     feature_index: int = 3
@@ -143,14 +143,14 @@ def search(
     for name, values in SEARCHED.items():
         tried = {}
         for value in values:
-            changes = best | {name: value}
-            key = ", ".join(f"{setting}={changes[setting]:g}" for setting in SEARCHED if setting in changes)
+            setting = Setting(**best | {name: value})
+            key = ", ".join(f"{searched}={getattr(setting, searched):g}" for searched in SEARCHED)
             if key not in known:
-                drags = measure(core, samples, Setting(**changes).editor(core, method), suite, key)
+                drags = measure(core, samples, setting.editor(core, method), suite, key)
                 known[key] = {"relative_error": float(drags.relative_errors().mean())} | {
-                    metric: float(np.mean(values))
+                    metric: float(np.mean(measured))
                     for metric in (*METRICS, "seconds")
-                    if (values := drags.known(metric))
+                    if (measured := drags.known(metric))
                 }
                 write_json(path, known)
                 (report / "search.md").write_text(search_table(known, len(samples)), encoding="utf-8")

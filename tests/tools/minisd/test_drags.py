@@ -65,12 +65,12 @@ def test_the_search_finds_the_setting_that_turns_and_goes_on_where_it_ended(samp
 
     monkeypatch.setattr(Setting, "editor", monotone)
     assert search(None, samples, Suite(), tmp_path).latent_lr == 0.06
-    assert len(tried) == 4
+    assert len(tried) == 3
     assert search(None, samples, Suite(), tmp_path).latent_lr == 0.06
-    assert len(tried) == 4
+    assert len(tried) == 3
     table = (tmp_path / "search.md").read_text(encoding="utf-8")
-    assert "| latent_lr=0.03 | 1.00 |" in table and "| latent_lr=0.06, feature_index=2 | 0.0" in table
-    assert (tmp_path / "search-04.png").is_file()
+    assert "| latent_lr=0.03, feature_index=3 | 1.00 |" in table and "| latent_lr=0.06, feature_index=2 | 0.0" in table
+    assert (tmp_path / "search-03.png").is_file()
 
 
 def test_the_models_settings_are_those_of_its_methods():
