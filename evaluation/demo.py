@@ -68,7 +68,7 @@ def run(config: DictConfig) -> int:
         raise DatasetError([f"{root / TABLE_FILE}: expected the table of a benchmark run, found none."])
     suite: MetricSuite = instantiate(settings.evaluator, metrics=settings.metrics, device=settings.device)
     core = build_core(settings.model, device=settings.device, dtype=settings.dtype, cache_dir=settings.cache_dir)
-    made = with_fitted_turns(read_edits(root), ResultStore(root))
+    made = read_edits(ResultStore(root))
     text = tables_of(pd.concat([made, exact_results(root, suite, core, settings.seed)], ignore_index=True))
     with whole_file(root / "demo.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -79,18 +79,19 @@ def run(config: DictConfig) -> int:
     return 0
 
 
-def read_edits(root: Path) -> pd.DataFrame:
-    """The edits that were made: `label`, `sample`, `folder`, `split`, `angle` in degrees, metrics."""
-    table = pd.read_parquet(root / TABLE_FILE)
-    folders = [root / label / sample for label, sample in zip(table["label"], table["sample"], strict=True)]
-    return table.assign(folder=folders, label=table["variant"])[table["status"] == "done"]
+def read_edits(store: ResultStore) -> pd.DataFrame:
+    """The edits that were made: `label`, one for all seeds, `sample`, `split`, `angle` in degrees, and the metrics."""
+    table = pd.read_parquet(store.root / TABLE_FILE)
+    done = with_fitted_turns(table[table["status"] == "done"], store)
+    return done.assign(label=done["variant"])
 
 
 def with_fitted_turns(edits: pd.DataFrame, store: ResultStore) -> pd.DataFrame:
     """`edits` with the error of a fitted turn where objects on plain grounds are too blurred for correspondences."""
     edits = edits.astype({"rotation_error": float})
     for index, edit in edits[edits["rotation_error"].isna() & (edits["split"] == "in_domain")].iterrows():
-        turn = fitted_turn(store.sample(edit["sample"]), read_rgb(edit["folder"] / EDITED_FILE))
+        picture = read_rgb(store.folder(edit["label"], edit["sample"]) / EDITED_FILE)
+        turn = fitted_turn(store.sample(edit["sample"]), picture)
         edits.loc[index, "rotation_error"] = rotation_error(turn, edit["angle"])
     return edits
 

@@ -63,9 +63,9 @@ def test_blurred_turns_are_fitted_on_plain_grounds_alone(tmp_path):
         sample = replace(sample, meta=replace(sample.meta, split=split))
         write_sample(tmp_path / SAMPLES / sample.name, sample)
         blurred = cv2.GaussianBlur(turn_picture(sample.image, sample.meta.pivot, 25.0), (0, 0), 2.0)
-        folder = write_edit(tmp_path, sample, "turner", blurred)
+        write_edit(tmp_path, sample, "turner", blurred)
         error = 7.0 if index == 2 else None
-        rows.append(edit("turner", split, 40.0, error) | {"sample": sample.name, "folder": folder})
+        rows.append(edit("turner", split, 40.0, error) | {"sample": sample.name})
     fitted, photograph, measured = with_fitted_turns(pd.DataFrame(rows), store)["rotation_error"]
     assert fitted == pytest.approx(15.0, abs=4.0)
     assert np.isnan(photograph) and measured == 7.0
