@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
@@ -11,8 +11,9 @@ import torch
 from diffusers.models.attention_processor import Attention
 
 from benchmarks.cost import InvertedAnew
+from methods import latent_drag
 from rotationbench.diffusion.attention import set_attention_kernel, shared_self_attention_layers
-from rotationbench.diffusion.core import StableDiffusion
+from rotationbench.diffusion.core import FP16_LOSS_SCALE, StableDiffusion
 from rotationbench.diffusion.grid import FeatureGrid
 
 
@@ -63,13 +64,46 @@ def features_of_the_whole_unet(core: StableDiffusion, *arguments: Any) -> torch.
     return core.noise_and_features(*arguments)[1]
 
 
+def pull_handles_of_a_whole_model(core: StableDiffusion, *arguments: Any, **options: Any) -> latent_drag.LatentDrag:
+    """`pull_handles` with the UNet as it is loaded: nothing tells it that its weights stay as they are."""
+    frozen = [weight for weight in core.unet.parameters() if not weight.requires_grad]
+    for weight in frozen:
+        weight.requires_grad_(True)
+    try:
+        return _pull_handles(core, *arguments, **options)
+    finally:
+        for weight in frozen:
+            weight.requires_grad_(False)
+            weight.grad = None
+
+
+def gradients_by_backward(
+    core: StableDiffusion, loss: torch.Tensor, variables: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
+    """`StableDiffusion.gradients` with those of the weights computed and summed up too, though nobody wants them."""
+    scale = FP16_LOSS_SCALE if core.dtype == torch.float16 else 1.0
+    for variable in variables:
+        variable.grad = None
+    (loss * scale).backward()
+    return [variable.grad / scale for variable in variables if variable.grad is not None]
+
+
+def decode_both(core: StableDiffusion, latents: torch.Tensor) -> torch.Tensor:
+    """`StableDiffusion.decode` beside a second picture: the program decodes the reference too and drops it."""
+    return _decode(core, torch.cat([latents, latents]))[: len(latents)]
+
+
+_pull_handles, _decode = latent_drag.pull_handles, StableDiffusion.decode
+
+
 @contextmanager
 def as_the_program_computes(core: StableDiffusion, attention: str) -> Iterator[None]:
     """Inside the block, methods compute the same with nothing merged, reused or left out.
 
     A LoRA works beside the weights, texts are projected by each pass, the UNet is evaluated to its end, features are
-    resized for the whole grid, every rotated picture is inverted anew for each handle, and weights are in torch's
-    default layout.
+    resized for the whole grid, each drag step computes the weights' gradients beside the latent's, every rotated
+    picture is inverted anew for each handle, the reference is decoded with the edit, and weights are in torch's default
+    layout.
 
     Args:
         core: the diffusion model.
@@ -81,6 +115,9 @@ def as_the_program_computes(core: StableDiffusion, attention: str) -> Iterator[N
             ("rotationbench.diffusion.lora.lora_merged", lambda core, adapter: nullcontext()),
             ("rotationbench.diffusion.core.mutual_self_attention", mutual_self_attention_of_all),
             ("rotationbench.diffusion.core.StableDiffusion.features", features_of_the_whole_unet),
+            ("rotationbench.diffusion.core.StableDiffusion.gradients", gradients_by_backward),
+            ("rotationbench.diffusion.core.StableDiffusion.decode", decode_both),
+            ("methods.latent_drag.pull_handles", pull_handles_of_a_whole_model),
             ("methods.latent_drag.FeatureGrid", WholeGrid),
             ("methods.rotationdrag.FeatureGrid", WholeGrid),
             ("methods.rotationdrag.RotatedReferences", InvertedAnew),

@@ -57,3 +57,23 @@ def test_the_program_s_way_leaves_nothing_out(golden_core):
         assert seen == ["end"]
         core.features(latents, 301, context, 3)
     assert seen == ["end"]
+
+
+def test_the_program_s_way_computes_gradients_of_weights_and_decodes_the_reference(
+    golden_core, golden_sample, monkeypatch
+):
+    core, sample = golden_core(dtype="fp64", attention="sdpa"), golden_sample("rocket")
+    method = DragDiffusion(**SMALL)
+    weight = core.unet.conv_in.weight
+    sums, decoded = [], []
+    step_back, decode = core.step_back, core.vae.decode
+    # The weights' gradients are summed up over the steps: each evaluation sees those of the steps before.
+    monkeypatch.setattr(core, "step_back", lambda *given: (sums.append(weight.grad is not None), step_back(*given))[1])
+    monkeypatch.setattr(core.vae, "decode", lambda latents: (decoded.append(len(latents)), decode(latents))[1])
+    edited(core, method, sample)
+    assert not any(sums) and decoded == [1]
+    ours = len(sums)
+    with as_the_program_computes(core, "sdpa"):
+        edited(core, method, sample)
+    assert sums[ours:] == [False, False] + [True] * (ours - 2) and decoded == [1, 2]
+    assert not any(weight.requires_grad or weight.grad is not None for weight in core.unet.parameters())
