@@ -15,6 +15,7 @@ from methods import latent_drag
 from rotationbench.diffusion.attention import set_attention_kernel, shared_self_attention_layers
 from rotationbench.diffusion.core import FP16_LOSS_SCALE, StableDiffusion
 from rotationbench.diffusion.grid import FeatureGrid
+from rotationbench.diffusion.lora import Crops
 
 
 class WholeGrid(FeatureGrid):
@@ -43,6 +44,15 @@ class _KeysAndValuesForEach:
 
     def __call__(self, attn: Attention, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         return self.processor(attn, hidden_states, hidden_states[:1].expand_as(hidden_states))
+
+
+class EachCropAnew(Crops):
+    """Encodes every picture of every batch that a LoRA is trained on."""
+
+    def draw(self, generator: torch.Generator) -> torch.Tensor:
+        """See `Crops`."""
+        self.encoded.clear()
+        return super().draw(generator)
 
 
 @contextmanager
@@ -100,10 +110,10 @@ _pull_handles, _decode = latent_drag.pull_handles, StableDiffusion.decode
 def as_the_program_computes(core: StableDiffusion, attention: str) -> Iterator[None]:
     """Inside the block, methods compute the same with nothing merged, reused or left out.
 
-    A LoRA works beside the weights, texts are projected by each pass, the UNet is evaluated to its end, features are
-    resized for the whole grid, each drag step computes the weights' gradients beside the latent's, every rotated
-    picture is inverted anew for each handle, the reference is decoded with the edit, and weights are in torch's default
-    layout.
+    Pictures that a LoRA is trained on are encoded for every batch, and it works beside the weights; texts are projected
+    by each pass, the UNet is evaluated to its end, features are resized for the whole grid, each drag step computes the
+    weights' gradients beside the latent's, every rotated picture is inverted anew for each handle, the reference is
+    decoded with the edit, and weights are in torch's default layout.
 
     Args:
         core: the diffusion model.
@@ -112,6 +122,7 @@ def as_the_program_computes(core: StableDiffusion, attention: str) -> Iterator[N
     processors = core.unet.attn_processors
     with ExitStack() as stack:
         for target, replacement in (
+            ("rotationbench.diffusion.lora.Crops", EachCropAnew),
             ("rotationbench.diffusion.lora.lora_merged", lambda core, adapter: nullcontext()),
             ("rotationbench.diffusion.core.mutual_self_attention", mutual_self_attention_of_all),
             ("rotationbench.diffusion.core.StableDiffusion.features", features_of_the_whole_unet),

@@ -177,7 +177,7 @@ def _train(core: StableDiffusion, image: torch.Tensor, prompt: str, settings: Lo
             parameter.requires_grad_(True)
         optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
         scaler = torch.amp.GradScaler(core.device.type, enabled=core.dtype == torch.float16)
-        crops = _Crops(core, image, settings.crop)
+        crops = Crops(core, image, settings.crop)
         context = core.embed(prompt)
         for _ in tqdm(range(settings.steps), desc="LoRA", leave=False, disable=None):
             latents = torch.cat([crops.draw(generator) for _ in range(settings.batch_size)])
@@ -198,10 +198,15 @@ def _train(core: StableDiffusion, image: torch.Tensor, prompt: str, settings: Lo
     return core.cost.snapshot("lora").minus(before)
 
 
-class _Crops:
+class Crops:
     """Latents of the picture, encoded once per distinct crop.
 
     The squares start on whole cells of the latent, so that a long picture has few of them and each is encoded once.
+
+    Args:
+        core: encodes.
+        image: `(1, 3, H, W)` in [-1, 1].
+        crop: see `LoraSettings`.
     """
 
     def __init__(self, core: StableDiffusion, image: torch.Tensor, crop: str) -> None:
@@ -215,6 +220,7 @@ class _Crops:
         self.encoded: dict[tuple[int, ...], torch.Tensor] = {}
 
     def draw(self, generator: torch.Generator) -> torch.Tensor:
+        """The latent `(1, C, h, w)` of a crop, each place as likely as any other."""
         corner = tuple(int(torch.randint(0, places + 1, (), generator=generator)) for places in self.places)
         if corner not in self.encoded:
             top, left = (cell * self.core.vae_factor for cell in corner)

@@ -42,6 +42,19 @@ def test_the_program_s_way_computes_the_same_at_more_cost(golden_core, golden_sa
     assert program_cost >= cost
 
 
+def test_the_program_s_way_encodes_every_picture_of_a_lora_s_batches(golden_core, golden_sample, monkeypatch):
+    core, sample = golden_core(dtype="fp64", attention="sdpa"), golden_sample("rocket")
+    method = DragDiffusion(max_steps=1, lora=LoraSettings(rank=2, steps=3, batch_size=2))
+    encoded, encode = [], core.encode
+    monkeypatch.setattr(core, "encode", lambda image: (encoded.append(len(image)), encode(image))[1])
+    edited(core, method, sample)
+    # One square of a square picture, and the picture itself.
+    assert sum(encoded) == 2
+    with as_the_program_computes(core, "sdpa"):
+        edited(core, method, sample)
+    assert sum(encoded) == 2 + 3 * 2 + 1
+
+
 def test_the_program_s_way_leaves_nothing_out(golden_core):
     core = golden_core(dtype="fp64", attention="sdpa")
     core.unet.load_lora_adapter(load_file(GOLDEN / "rocket_lora.safetensors"), prefix="unet")

@@ -9,7 +9,7 @@ from safetensors.torch import load as safetensors_load
 from safetensors.torch import load_file, save_file
 
 from rotationbench.diffusion import LoraSettings, attached_lora
-from rotationbench.diffusion.lora import _attach, _Crops, lora_key, scale_lora
+from rotationbench.diffusion.lora import Crops, _attach, lora_key, scale_lora
 from rotationbench.errors import NonFiniteError
 
 
@@ -68,11 +68,11 @@ def test_lora_weights_start_as_specified(golden_core, golden_sample):
 
 def test_crops_of_a_long_picture_are_squares_encoded_once(golden_core):
     core = golden_core()
-    crops = _Crops(core, torch.rand(1, 3, 32, 64) * 2 - 1, "square")
+    crops = Crops(core, torch.rand(1, 3, 32, 64) * 2 - 1, "square")
     generator = torch.Generator().manual_seed(0)
     assert {crops.draw(generator).shape for _ in range(60)} == {(1, 4, 4, 4)}
     assert len(crops.encoded) == 5
-    full = _Crops(core, torch.zeros(1, 3, 32, 64), "full")
+    full = Crops(core, torch.zeros(1, 3, 32, 64), "full")
     assert full.draw(generator).shape == (1, 4, 4, 8)
 
 
