@@ -21,7 +21,10 @@ from rotationbench.errors import CheckpointError
 
 
 class Doubler:
-    """Doubles numbers; `"poison"` kills its process, `"slow"` takes a while, an exception is raised."""
+    """Doubles numbers; `"poison"` kills its process, `"slow"` takes a while, an exception is raised.
+
+    A `"broken"` one cannot be made, and a `"late"` one takes its time.
+    """
 
     def __init__(self, kind: str, *, remote: bool) -> None:
         self.kind, self.remote = kind, remote
@@ -30,6 +33,8 @@ class Doubler:
         logging.getLogger("rotationbench.test").warning("made")
         if self.kind == "broken":
             raise CheckpointError("there is no such checkpoint")
+        if self.kind == "late":
+            time.sleep(1)
         return self.kind
 
     def pid(self) -> int:
@@ -78,23 +83,27 @@ class InMemory:
         return host
 
     def send(self, host, call):
-        assert host not in [other for other, _ in self.pending], "a host answers one call at a time"
+        busy = [other for other, _ in self.pending]
+        # A crew does not wait for what another one asked.
+        assert call.name == "setup" or host not in busy, "a host answers one call at a time"
         self.pending.append((host, self.through(call)))
-        self.at_once = max(self.at_once, len(self.pending))
+        self.at_once = max(self.at_once, len({*busy, host}))
 
     def receive(self, seconds):
         if not self.pending:
             return []
-        host, call = self.pending.pop(self.random.randrange(len(self.pending)))
+        chosen = self.random.choice([host for host, _ in self.pending])
+        host, call = next(pair for pair in self.pending if pair[0] == chosen)
+        self.pending.remove((host, call))
         try:
             value = self.answer(host, call)
         except Exception as error:
-            return [(host, Reply(error=error))]
+            return [(host, Reply(call.number, error=error))]
         # A host may die with its work done and nothing handed over.
         if call.name == "__call__" and (call.arguments[0] == "poison" or self.random.random() < self.dying):
             del self.workers[host]
             return [(host, "SIGKILL")]
-        return [(host, self.through(Reply(value)))]
+        return [(host, self.through(Reply(call.number, value)))]
 
     def answer(self, host, call):
         if call.name == "setup":
@@ -139,6 +148,12 @@ def check(engine, caplog) -> None:
     with engine.crew(doubler(), 2, "cpu") as crew:
         pids = {crew.ask("pid") for _ in range(3)}
     assert pids
+    # What one crew leaves unanswered is no answer to the next.
+    with engine.crew(doubler("late"), 2, "cpu") as crew:
+        next(crew.work(iter([4, 5, 6]), 3))
+    with engine.crew(doubler(), 2, "cpu") as crew:
+        assert results(crew, range(5)) == {number: 2 * number for number in range(5)}
+        assert isinstance(crew.ask("pid"), int)
 
 
 def results(crew, items):

@@ -137,7 +137,7 @@ class Actors:
                 found += self._ended(host, error)
                 continue
             except self._ray.exceptions.RayError as error:
-                answer = Reply(error=EngineError(f"engine: {_one_line(error)}"))
+                answer = Reply(None, error=EngineError(f"engine: {_one_line(error)}"))
             self._placed.add(host)
             if answer is not None:
                 found.append((host, answer))

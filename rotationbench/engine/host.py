@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import logging.handlers
 import os
@@ -17,6 +18,8 @@ from tqdm import tqdm
 
 from rotationbench.engine.base import Setup, Worker
 
+_numbers = itertools.count()
+
 
 @dataclass(frozen=True)
 class Call:
@@ -26,11 +29,13 @@ class Call:
         name: which.
         arguments: with what.
         levels: of loggers, when a worker is made.
+        number: its own, by which its reply is known.
     """
 
     name: str
     arguments: tuple[Any, ...] = ()
     levels: Mapping[str, int] = field(default_factory=dict)
+    number: int = field(default_factory=lambda: next(_numbers))
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,13 @@ class Reply:
     """What came of a call.
 
     Args:
+        number: of the call; None where the call could not be read.
         value: what was returned.
         error: what was raised; None when nothing was.
         said: what was logged, in order.
     """
 
+    number: int | None
     value: Any = None
     error: Exception | None = None
     said: list[logging.LogRecord] = field(default_factory=list)
@@ -66,7 +73,7 @@ class Host:
             value, error = self._answer(call), None
         except Exception as caught:
             value, error = None, _travelling(caught)
-        return Reply(value, error, self._ear.heard())
+        return Reply(call.number, value, error, self._ear.heard())
 
     def _answer(self, call: Call) -> Any:
         if call.name != "setup":

@@ -125,7 +125,7 @@ def _serve(calls: Connection, threads: int | None, gpu: str | None) -> None:
             return
         except Exception as error:
             # What was sent cannot be read here.
-            calls.send(Reply(error=error))
+            calls.send(Reply(None, error=error))
             continue
         calls.send(host.answer(call))
 

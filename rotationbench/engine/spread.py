@@ -122,17 +122,21 @@ class Spread:
         """What has come of tickets: the reply, or how each of the hosts ended that were at it."""
         settled: list[tuple[_Ticket, Reply | str]] = []
         for host, answer in self._hosts.receive(seconds):
-            ticket = self._busy.pop(host, None)
-            if ticket is None:
+            ticket = self._busy.get(host)
+            if isinstance(answer, Reply):
+                # A reply that an earlier crew did not wait for is none to this one.
+                if ticket is not None and answer.number in (ticket.call.number, None):
+                    del self._busy[host]
+                    self._idle.append(host)
+                    self._came(ticket, answer, settled)
+            elif ticket is not None:
+                del self._busy[host]
+                self._died(ticket, answer, settled)
+            else:
                 # It ended while it had nothing to do.
                 for free in (self._idle, self._unset):
                     if host in free:
                         free.remove(host)
-            elif isinstance(answer, str):
-                self._died(ticket, answer, settled)
-            else:
-                self._idle.append(host)
-                self._came(ticket, answer, settled)
         if reason := self._hosts.absent():
             raise EngineError(reason)
         return settled

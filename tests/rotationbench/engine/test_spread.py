@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import pytest
 from engine_workers import Doubler, InMemory, doubler, results
 
+from rotationbench.engine.host import Call
 from rotationbench.engine.spread import DEATHS, Spread
 from rotationbench.errors import CheckpointError, EngineError
 
@@ -57,6 +59,18 @@ def test_what_a_worker_raises_ends_the_run():
         list(crew.work(iter([1, ZeroDivisionError()]), 2))
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         Spread(InMemory(2), doubler("broken")).ask("pid")
+
+
+def test_what_an_earlier_crew_did_not_wait_for_is_no_answer_to_this_one():
+    hosts = InMemory(2)
+    for number in range(2):
+        hosts.start()
+        hosts.send(number, Call("setup", (doubler("earlier"),)))
+    hosts.pending.append((0, Call("__call__", (50,))))
+    crew = Spread(hosts, doubler())
+    assert crew.ask("pid") == os.getpid()
+    assert results(crew, range(20)) == {number: 2 * number for number in range(20)}
+    assert list(hosts.workers) == [0, 1] and hosts.pending == []
 
 
 def test_workers_that_differ_are_refused():
