@@ -161,8 +161,10 @@ def _unfreeze(node: DictConfig) -> None:
             _unfreeze(node[key])
 
 
-def build_method(config: dict[str, Any]) -> DragMethod:
+def build_method(config: dict[str, Any] | DictConfig) -> DragMethod:
     """The drag method behind `method`: the dataclass that `_target_` names, with the other keys as its fields.
+
+    What a composed section takes from others, such as the model's proposals, is looked up where it stands.
 
     Raises:
         ConfigError: when `_target_` is missing or names no dataclass with an `edit`, or when a key or value is wrong.
@@ -170,7 +172,7 @@ def build_method(config: dict[str, Any]) -> DragMethod:
     return cast(DragMethod, _built(config, "method", ("edit", "version")))
 
 
-def build_engine(config: dict[str, Any]) -> Engine:
+def build_engine(config: dict[str, Any] | DictConfig) -> Engine:
     """The engine behind `engine`: the dataclass that `_target_` names, with the other keys as its fields.
 
     Raises:
@@ -179,9 +181,13 @@ def build_engine(config: dict[str, Any]) -> Engine:
     return cast("Engine", _built(config, "engine", ("crew",)))
 
 
-def _built(config: dict[str, Any], where: str, members: tuple[str, ...]) -> object:
-    settings = {key: value for key, value in config.items() if key not in ("_target_", "name")}
-    target = config.get("_target_")
+def _built(config: dict[str, Any] | DictConfig, where: str, members: tuple[str, ...]) -> object:
+    # The groups within a section would lose their place in the whole, and with it what they take from there.
+    plain = cast(
+        dict[str, Any], OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+    )
+    settings = {key: value for key, value in plain.items() if key not in ("_target_", "name")}
+    target = plain.get("_target_")
     try:
         schema = get_class(str(target))
     except Exception as error:

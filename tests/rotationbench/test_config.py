@@ -70,9 +70,12 @@ def test_methods_ask_for_nothing_that_no_model_can_propose(method):
 
 
 def test_a_small_model_sets_its_own_limits():
-    mini = build_method(OmegaConf.to_container(composed("method=dragdiffusion").method, resolve=True))
+    section = composed("method=dragdiffusion").method
+    mini = build_method(OmegaConf.to_container(section, resolve=True))
     assert mini.max_steps == composed().model.drag_steps
     assert mini.lora.steps == composed().model.lora_steps
+    # Composed, and not yet resolved.
+    assert build_method(section) == mini
 
 
 @pytest.mark.parametrize(
