@@ -24,6 +24,7 @@ from benchmarks.cost import configuration
 from rotationbench import benchmark
 from rotationbench.errors import ResultsError
 from rotationbench.files import whole_file
+from rotationbench.labels import label_of
 from rotationbench.pictures import read_rgb
 from rotationbench.results import EDITED_FILE, Edit, ResultStore
 
@@ -33,7 +34,7 @@ class Saving:
     """A way to edit for less.
 
     Args:
-        label: what its edits' labels begin with.
+        label: of its edits, but for their seed.
         name: what the tables call it.
         setting: what sets it apart, as `run.py` takes it.
     """
@@ -67,10 +68,11 @@ def make_edits(out: Path, settings: Sequence[str], ways: Sequence[Saving], seeds
         ResultsError: when an edit failed.
     """
     for seed, way in itertools.product(seeds, (EXACT, *ways)):
-        label = f"{way.label}-{seed}"
-        own = ["method=rotationdrag", way.setting, f"seed={seed}", f"label={label}"]
+        own = ["method=rotationdrag", way.setting, f"seed={seed}", f"label={way.label}"]
         if benchmark.run(configuration(["limit=2", *settings, *own, f"results_dir={out}"])):
-            raise ResultsError(f"{out / label}: expected edits to be made, got failures; see above.")
+            raise ResultsError(
+                f"{out / label_of(way.label, seed)}: expected edits to be made, got failures; see above."
+            )
 
 
 def changes(one: Edit, other: Edit) -> dict[str, float]:
@@ -102,11 +104,11 @@ def compare(store: ResultStore, ways: Sequence[Saving], seeds: Sequence[int]) ->
     edits = {(edit.label, edit.sample_name): edit for edit in store.edits() if edit.done}
     lines: list[dict[str, object]] = []
     for sample in sorted({name for _, name in edits}):
-        exact = {seed: edits[f"{EXACT.label}-{seed}", sample] for seed in seeds}
+        exact = {seed: edits[label_of(EXACT.label, seed), sample] for seed in seeds}
         for one, other in itertools.combinations(seeds, 2):
             lines.append({"sample": sample, "compared": EXACT.name} | changes(exact[one], exact[other]))
         for way, seed in itertools.product(ways, seeds):
-            edit = edits[f"{way.label}-{seed}", sample]
+            edit = edits[label_of(way.label, seed), sample]
             lines.append(
                 {"sample": sample, "compared": way.name}
                 | changes(edit, exact[seed])
