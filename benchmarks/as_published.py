@@ -13,7 +13,7 @@ from diffusers.models.attention_processor import Attention
 from benchmarks.cost import InvertedAnew
 from methods import latent_drag
 from rotationbench.diffusion.attention import set_attention_kernel, shared_self_attention_layers
-from rotationbench.diffusion.core import FP16_LOSS_SCALE, StableDiffusion
+from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.grid import FeatureGrid
 from rotationbench.diffusion.lora import Crops
 
@@ -76,26 +76,22 @@ def features_of_the_whole_unet(core: StableDiffusion, *arguments: Any) -> torch.
 
 def pull_handles_of_a_whole_model(core: StableDiffusion, *arguments: Any, **options: Any) -> latent_drag.LatentDrag:
     """`pull_handles` with the UNet as it is loaded: nothing tells it that its weights stay as they are."""
-    frozen = [weight for weight in core.unet.parameters() if not weight.requires_grad]
-    for weight in frozen:
-        weight.requires_grad_(True)
+    core.unet.requires_grad_(True)
     try:
         return _pull_handles(core, *arguments, **options)
     finally:
-        for weight in frozen:
-            weight.requires_grad_(False)
-            weight.grad = None
+        core.unet.requires_grad_(False)
+        core.unet.zero_grad()
 
 
 def gradients_by_backward(
     core: StableDiffusion, loss: torch.Tensor, variables: Sequence[torch.Tensor]
 ) -> list[torch.Tensor]:
     """`StableDiffusion.gradients` with those of the weights computed and summed up too, though nobody wants them."""
-    scale = FP16_LOSS_SCALE if core.dtype == torch.float16 else 1.0
     for variable in variables:
         variable.grad = None
-    (loss * scale).backward()
-    return [variable.grad / scale for variable in variables if variable.grad is not None]
+    (loss * core.loss_scale).backward()
+    return [variable.grad / core.loss_scale for variable in variables if variable.grad is not None]
 
 
 def decode_both(core: StableDiffusion, latents: torch.Tensor) -> torch.Tensor:

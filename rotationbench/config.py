@@ -138,10 +138,9 @@ def validated(schema: type[Schema], config: DictConfig | dict[str, Any], *, wher
             sense, or a value that the dataclass itself refuses.
     """
     try:
-        plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
         structure = OmegaConf.structured(schema)
         _unfreeze(structure)
-        merged = OmegaConf.merge(structure, plain)
+        merged = OmegaConf.merge(structure, _plain(config))
         missing = sorted(f"{where}.{key}" if where else key for key in OmegaConf.missing_keys(merged))
         if missing:
             raise ConfigError(f"{', '.join(missing)}: expected a value, got none.")
@@ -151,6 +150,13 @@ def validated(schema: type[Schema], config: DictConfig | dict[str, Any], *, wher
         reason = str(error).splitlines()[0]
         key = ".".join(part for part in (where, getattr(error, "full_key", None) or "") if part)
         raise ConfigError(f"{key or 'configuration'}: {reason}.") from error
+
+
+def _plain(config: DictConfig | dict[str, Any]) -> dict[str, Any]:
+    """`config` with what it takes from elsewhere looked up while it, and each group in it, stands in its place."""
+    if isinstance(config, DictConfig):
+        return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    return config
 
 
 def _unfreeze(node: DictConfig) -> None:
@@ -182,10 +188,7 @@ def build_engine(config: dict[str, Any] | DictConfig) -> Engine:
 
 
 def _built(config: dict[str, Any] | DictConfig, where: str, members: tuple[str, ...]) -> object:
-    # The groups within a section would lose their place in the whole, and with it what they take from there.
-    plain = cast(
-        dict[str, Any], OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
-    )
+    plain = _plain(config)
     settings = {key: value for key, value in plain.items() if key not in ("_target_", "name")}
     target = plain.get("_target_")
     try:

@@ -70,6 +70,8 @@ class InMemory:
         self.through = (lambda sent: pickle.loads(pickle.dumps(sent))) if pickled else (lambda sent: sent)
         self.workers: dict[int, Worker | None] = {}
         self.pending: list[tuple[int, Call]] = []
+        # Calls of an earlier crew that nobody waits for: they are answered first.
+        self.left: list[tuple[int, Call]] = []
         self.number = itertools.count()
         self.at_once = 0
         self.nobody: str | None = None
@@ -83,18 +85,17 @@ class InMemory:
         return host
 
     def send(self, host, call):
-        busy = [other for other, _ in self.pending]
-        # A crew does not wait for what another one asked.
-        assert call.name == "setup" or host not in busy, "a host answers one call at a time"
+        assert host not in [other for other, _ in self.pending], "a host answers one call at a time"
         self.pending.append((host, self.through(call)))
-        self.at_once = max(self.at_once, len({*busy, host}))
+        self.at_once = max(self.at_once, len(self.pending))
 
     def receive(self, seconds):
-        if not self.pending:
+        if self.left:
+            host, call = self.left.pop(0)
+        elif self.pending:
+            host, call = self.pending.pop(self.random.randrange(len(self.pending)))
+        else:
             return []
-        chosen = self.random.choice([host for host, _ in self.pending])
-        host, call = next(pair for pair in self.pending if pair[0] == chosen)
-        self.pending.remove((host, call))
         try:
             value = self.answer(host, call)
         except Exception as error:

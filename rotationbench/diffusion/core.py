@@ -300,17 +300,21 @@ class StableDiffusion:
         self.finite.watch(predicted, "the UNet's prediction")
         return predicted
 
+    @property
+    def loss_scale(self) -> float:
+        """What a loss is multiplied by while its gradients are computed: fp16 would lose small ones."""
+        return FP16_LOSS_SCALE if self.dtype == torch.float16 else 1.0
+
     def gradient(self, loss: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-        """∂loss/∂latents, with the loss scaled up meanwhile where fp16 would lose small gradients."""
+        """∂loss/∂latents, computed of the loss times `loss_scale`."""
         return self.gradients(loss, [latents])[0]
 
     def gradients(self, loss: torch.Tensor, variables: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """∂loss/∂variable for each; see `gradient`."""
-        scale = FP16_LOSS_SCALE if self.dtype == torch.float16 else 1.0
-        gradients = torch.autograd.grad(loss * scale, list(variables))
+        gradients = torch.autograd.grad(loss * self.loss_scale, list(variables))
         for gradient in gradients:
             self.finite.watch(gradient, "the gradient of the loss")
-        return [gradient / scale for gradient in gradients]
+        return [gradient / self.loss_scale for gradient in gradients]
 
     # --- DDIM ---------------------------------------------------------------------------------------------------
 

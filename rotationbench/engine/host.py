@@ -43,7 +43,7 @@ class Reply:
     """What came of a call.
 
     Args:
-        number: of the call; None where the call could not be read.
+        number: of the call; None where it is not known.
         value: what was returned.
         error: what was raised; None when nothing was.
         said: what was logged, in order.

@@ -65,12 +65,12 @@ def test_what_an_earlier_crew_did_not_wait_for_is_no_answer_to_this_one():
     hosts = InMemory(2)
     for number in range(2):
         hosts.start()
-        hosts.send(number, Call("setup", (doubler("earlier"),)))
-    hosts.pending.append((0, Call("__call__", (50,))))
+        hosts.left.append((number, Call("setup", (doubler("earlier"),))))
+    hosts.left.append((0, Call("__call__", (50,))))
     crew = Spread(hosts, doubler())
     assert crew.ask("pid") == os.getpid()
     assert results(crew, range(20)) == {number: 2 * number for number in range(20)}
-    assert list(hosts.workers) == [0, 1] and hosts.pending == []
+    assert list(hosts.workers) == [0, 1] and hosts.left == []
 
 
 def test_workers_that_differ_are_refused():
