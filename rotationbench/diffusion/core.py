@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import DDIMScheduler
 
 from rotationbench.diffusion.attention import (
     TextMemory,
@@ -20,7 +19,7 @@ from rotationbench.diffusion.attention import (
     set_attention_kernel,
 )
 from rotationbench.diffusion.cost import Cost, PhaseCost
-from rotationbench.diffusion.ddim import ddim_step, draw_noise, evenly_spread
+from rotationbench.diffusion.ddim import ddim_scheduler, ddim_step, draw_noise, evenly_spread
 from rotationbench.diffusion.devices import resolve_device, resolve_dtype
 from rotationbench.diffusion.features import capture_features
 from rotationbench.diffusion.finite import FiniteWatch
@@ -90,22 +89,9 @@ class StableDiffusion:
         self.vae, self.text_encoder = components.vae.to(device), components.text_encoder.to(device)
         self.tokenizer, self.scheduler_config = components.tokenizer, components.scheduler_config
         self.prediction_type = self.scheduler_config.get("prediction_type", "epsilon")
-        self.scheduler = DDIMScheduler(
-            beta_start=0.00085,
-            beta_end=0.012,
-            beta_schedule="scaled_linear",
-            num_train_timesteps=1000,
-            clip_sample=False,
-            set_alpha_to_one=False,
-            steps_offset=1,
-            timestep_spacing="leading",
-        )
-        self.scheduler.set_timesteps(num_inference_steps)
+        self.scheduler = ddim_scheduler(num_inference_steps, self.latent_dtype)
         self.num_inference_steps = num_inference_steps
         self.timesteps: list[int] = self.scheduler.timesteps.tolist()
-        # diffusers makes the table in float32; what is computed from it is computed in the latents' number type.
-        self.scheduler.alphas_cumprod = self.scheduler.alphas_cumprod.to(self.latent_dtype)
-        self.scheduler.final_alpha_cumprod = self.scheduler.final_alpha_cumprod.to(self.latent_dtype)
         self.alphas = self.scheduler.alphas_cumprod.to(device)
         # What is on the device already is not waited for when it gets there.
         self._timestep_tensors = torch.arange(len(self.alphas), device=device)

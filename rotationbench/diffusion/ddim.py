@@ -1,10 +1,33 @@
-"""The arithmetic of DDIM (Song et al., arXiv 2010.02502), eq. 12 with η = 0."""
+"""DDIM (Song et al., arXiv 2010.02502): the schedule of Stable Diffusion, and the step of eq. 12 with η = 0."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
+from diffusers import DDIMScheduler
+
+
+def ddim_scheduler(num_inference_steps: int, dtype: torch.dtype) -> DDIMScheduler:
+    """The noise schedule that Stable Diffusion was trained with, over `num_inference_steps` evenly spaced timesteps.
+
+    Its table of ᾱ is of the number type `dtype`: diffusers makes it in float32, and what is computed from it is to be
+    computed in that of the latents.
+    """
+    scheduler = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        num_train_timesteps=1000,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        timestep_spacing="leading",
+    )
+    scheduler.set_timesteps(num_inference_steps)
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(dtype)
+    scheduler.final_alpha_cumprod = scheduler.final_alpha_cumprod.to(dtype)
+    return scheduler
 
 
 def predicted_x0(latents: torch.Tensor, noise: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:

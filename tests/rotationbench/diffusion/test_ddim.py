@@ -1,8 +1,20 @@
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
 
-from rotationbench.diffusion.ddim import ddim_step, draw_noise, predicted_x0
+from rotationbench.diffusion.ddim import ddim_scheduler, ddim_step, draw_noise, predicted_x0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_schedule_is_the_one_of_stable_diffusion(dtype):
+    scheduler = ddim_scheduler(5, dtype)
+    assert scheduler.timesteps.tolist() == [801, 601, 401, 201, 1]
+    betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    assert scheduler.alphas_cumprod.dtype == scheduler.final_alpha_cumprod.dtype == dtype
+    np.testing.assert_allclose(scheduler.alphas_cumprod.numpy(), np.cumprod(1 - betas), rtol=1e-4)
+    assert scheduler.final_alpha_cumprod == scheduler.alphas_cumprod[0]
 
 
 def test_a_ddim_step_keeps_the_predicted_picture_and_noise():
