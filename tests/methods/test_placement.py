@@ -20,6 +20,7 @@ from tests_helpers import GOLDEN
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 import rotationbench.diffusion.core as core_module
+import rotationbench.diffusion.ddim as ddim_module
 import rotationbench.diffusion.lora as lora_module
 from methods import (
     draglora,
@@ -84,7 +85,7 @@ def core(request):
     device, dtype = request.param[0], DTYPES[request.param[1]]
     components = load_components(str(GOLDEN / "tinyA"), vae=None, dtype=dtype)
     with pytest.MonkeyPatch.context() as patch, FakeTensorMode(allow_non_fake_inputs=True):
-        patch.setattr(core_module, "DDIMScheduler", SchedulerWithValues)
+        patch.setattr(ddim_module, "DDIMScheduler", SchedulerWithValues)
         patch.setattr(core_module, "hash_weights", lambda *modules: "weights without values")
         for module in (latent_drag, lora_module):
             patch.setattr(module, "int", number, raising=False)
