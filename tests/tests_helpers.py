@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from PIL import Image
 
 from rotationbench.config import project_root
 from rotationbench.diffusion import StableDiffusion
+from rotationbench.diffusion.devices import resolve_device, resolve_dtype
+from rotationbench.diffusion.loading import Components, load_components
 from rotationbench.method import DragResult
 from rotationbench.points import ImagePoints
 from rotationbench.sample import DragSample
@@ -66,10 +70,20 @@ def recorded_evaluations(expected: dict[str, np.ndarray]) -> tuple[int, int, int
     return tuple(int(expected[key]) for key in COUNTERS)  # type: ignore[return-value]
 
 
-def load_core(**settings: object) -> StableDiffusion:
-    """The recorded random-weight checkpoint on the CPU, ten inference steps unless told otherwise."""
-    arguments = {"device": "cpu", "dtype": "fp32", "num_inference_steps": 10, "attention": "unfused"} | settings
-    return StableDiffusion.from_pretrained(str(GOLDEN / "tinyA"), **arguments)
+@lru_cache(maxsize=4)
+def _components(dtype: torch.dtype) -> Components:
+    return load_components(str(GOLDEN / "tinyA"), vae=None, dtype=dtype)
+
+
+def load_core(device: str = "cpu", dtype: str = "fp32", **settings: object) -> StableDiffusion:
+    """The recorded random-weight checkpoint on the CPU, ten inference steps unless told otherwise.
+
+    A process reads it once for each number type; each core has a copy of its own, which is made in less time.
+    """
+    place = resolve_device(device)
+    number_type = resolve_dtype(dtype, place)
+    arguments = {"num_inference_steps": 10, "attention": "unfused"} | settings
+    return StableDiffusion(deepcopy(_components(number_type)), device=place, dtype=number_type, **arguments)
 
 
 def load_case(case: str, axis: np.ndarray | None = None) -> DragSample:

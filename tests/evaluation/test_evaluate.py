@@ -127,7 +127,9 @@ def test_kind_5_nothing_is_removed_before_its_replacement_is_there(results):
     files = sorted(results.glob("*/*/metrics.json"))
     before = [file.read_bytes() for file in files]
     with pytest.raises(CheckpointError):
-        evaluate(results, "metrics=[mean_distance]", "overwrite=true", "model=local", "model.pretrained=nowhere/at-all")
+        evaluate(
+            results, "metrics=[mean_distance]", "overwrite=true", "model=local", "model.pretrained=/nowhere/at/all"
+        )
     assert [file.read_bytes() for file in files] == before
     # Values that are not asked for stay.
     assert evaluate(results, "metrics=[psnr]", "overwrite=true") == 0

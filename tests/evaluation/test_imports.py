@@ -5,26 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 from rotationbench.config import project_root
 
-
-@pytest.mark.parametrize(
-    "modules",
-    [
-        "evaluation.report.build",
-        "evaluation.table1.task, evaluation.table1.features.sift",
-        "rotationbench.benchmark, evaluation.suite",
-        "evaluation.evaluate, evaluation.suite",
-    ],
-    ids=["task=report", "task=table1 features=[sift]", "task=benchmark", "task=evaluate"],
+TASKS = (
+    "evaluation.report.build",
+    "evaluation.table1.task, evaluation.table1.features.sift",
+    "rotationbench.benchmark, evaluation.suite",
+    "evaluation.evaluate, evaluation.suite",
 )
-def test_a_task_without_a_model_imports_no_library_of_models(modules):
-    code = (
-        f"import {modules}, sys\n"
-        "libraries = {'diffusers', 'transformers', 'peft', 'accelerate', 'torchvision', 'lpips'}\n"
-        "print(sorted(libraries.intersection(sys.modules)))"
-    )
+"""Modules of `task=report`, `task=table1 features=[sift]`, `task=benchmark` and `task=evaluate`."""
+
+
+def test_a_task_without_a_model_imports_no_library_of_models():
+    # What one imports remains for those after it, and none of it may be such a library.
+    code = "import sys\nlibraries = {'diffusers', 'transformers', 'peft', 'accelerate', 'torchvision', 'lpips'}\n"
+    code += "".join(f"import {modules}\nprint(sorted(libraries.intersection(sys.modules)))\n" for modules in TASKS)
     done = subprocess.run([sys.executable, "-c", code], cwd=project_root(), capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    assert done.stdout.splitlines() == ["[]"] * len(TASKS)

@@ -47,7 +47,7 @@ from rotationbench.points import GridPoints
 
 CUDA, META = torch.device("cuda", 0), torch.device("meta")
 PROMPT = "a photo of a cat"
-TIMESTEP, STEPS = 701, 8
+TIMESTEP, STEPS = 501, 3
 NUMBER = 0
 
 
@@ -93,7 +93,7 @@ def core(request):
         patch.setattr(FiniteWatch, "check", FiniteWatch.forget)
         patch.setattr(torch.nn.Module, "_apply", move_by_new_parameters)
         patch.setattr(torch.cuda, "synchronize", lambda device=None: None)
-        yield StableDiffusion(components, device=device, dtype=dtype, num_inference_steps=10)
+        yield StableDiffusion(components, device=device, dtype=dtype, num_inference_steps=4)
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +212,7 @@ def test_gooddrag_compares_with_the_original(core, sample, context, latents, mon
     settings = gooddrag.GoodDrag()
     start, target = torch.tensor([[20.0, 20.0]]), torch.tensor([[30.0, 24.0]])
     references = gooddrag.look_at_the_original(
-        core, latents, context, [TIMESTEP, 601], sample, GridPoints(start), settings
+        core, latents, context, [TIMESTEP, 251], sample, GridPoints(start), settings
     )
     for reference in references:
         # The handle is at `NUMBER`, in the corner, where its window is cut.

@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tests_helpers import GOLDEN
 
+from rotationbench.diffusion import StableDiffusion
 from rotationbench.errors import ConfigError
 
 PROMPT = "a photo of a cat"
@@ -168,9 +170,9 @@ def test_reduced_precision_stays_close_and_returns_float32(golden_core, golden_s
         ({"device": "abacus"}, "device"),
     ],
 )
-def test_bad_settings_are_named(golden_core, setting, message):
+def test_bad_settings_are_named(setting, message):
     with pytest.raises(ConfigError, match=message):
-        golden_core(**setting)
+        StableDiffusion.from_pretrained(str(GOLDEN / "tinyA"), **{"device": "cpu"} | setting)
 
 
 @pytest.mark.slow
