@@ -9,18 +9,20 @@ Points are `(x, y)` in pixels. Angles are positive from +x to +y, clockwise on t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import cv2
 import numpy as np
 import torch
 
-from methods.rotationdrag import rotation_axes
-from rotationbench.diffusion.core import StableDiffusion
+from methods.rotation_axis import rotation_axes
 from rotationbench.method import DragResult, Progress, no_progress
 from rotationbench.points import ImagePoints
 from rotationbench.sample import DragSample
 from rotationbench.settings import check_not_negative, check_positive
+
+if TYPE_CHECKING:
+    from rotationbench.diffusion.core import StableDiffusion
 
 VISIBLE = 1 / 255
 """A pixel that shows less of the object than this does not show it."""

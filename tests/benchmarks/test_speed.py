@@ -54,7 +54,7 @@ def test_rows_of_a_method_share_the_program_s_edits(golden_core, golden_sample):
 
 
 def test_the_command_writes_its_tables(tmp_path, capsys):
-    small = ["model.num_inference_steps=4", "method.max_steps=1", "method.lora=null", "model.resolution=64"]
+    small = ["model.num_inference_steps=2", "method.max_steps=1", "method.lora=null", "model.resolution=64"]
     options = ["--rows", "dragdiffusion", "--rounds", "1", "--device", "cpu", "--out", str(tmp_path)]
     assert main([*options, "--profile", "--batches", "1,2", *small, "samples=[rocket-lean-right]"]) == 0
     assert set(pd.read_csv(tmp_path / "speed.csv")["side"]) == {OURS, PROGRAM}

@@ -10,10 +10,11 @@ from rotationbench.config import project_root
 TASKS = (
     "evaluation.report.build",
     "evaluation.table1.task, evaluation.table1.features.sift",
-    "rotationbench.benchmark, evaluation.suite",
+    "rotationbench.benchmark, evaluation.suite, methods.nothing, methods.turn",
     "evaluation.evaluate, evaluation.suite",
 )
-"""Modules of `task=report`, `task=table1 features=[sift]`, `task=benchmark` and `task=evaluate`."""
+"""Modules of `task=report`, `task=table1 features=[sift]`, `task=benchmark method=nothing,turn` and
+`task=evaluate`."""
 
 
 def test_a_task_without_a_model_imports_no_library_of_models():
