@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from evaluation.fitted_turn import fitted_turn
 from evaluation.metrics.rotation import rotation_error
 from evaluation.report.build import ReportConfig, write_report
 from evaluation.suite import MetricSuite
-from rotationbench.config import build_core, validated
+from rotationbench.config import build_core, build_evaluator, validated
 from rotationbench.datasets import open_dataset
 from rotationbench.errors import DatasetError
 from rotationbench.files import whole_file
@@ -66,7 +65,7 @@ def run(config: DictConfig) -> int:
     root = Path(settings.results_dir).expanduser()
     if not (root / TABLE_FILE).is_file():
         raise DatasetError([f"{root / TABLE_FILE}: expected the table of a benchmark run, found none."])
-    suite: MetricSuite = instantiate(settings.evaluator, metrics=settings.metrics, device=settings.device)
+    suite: MetricSuite = build_evaluator(settings.evaluator, metrics=settings.metrics, device=settings.device)
     core = build_core(settings.model, device=settings.device, dtype=settings.dtype, cache_dir=settings.cache_dir)
     made = read_edits(ResultStore(root))
     text = tables_of(pd.concat([made, exact_results(root, suite, core, settings.seed)], ignore_index=True))

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation.suite import MetricSuite
-from rotationbench.config import BenchmarkConfig, build_core
+from rotationbench.config import BenchmarkConfig, build_core, build_evaluator
 from rotationbench.errors import ResultsError, RotationBenchError
 from rotationbench.results import METRICS_FILE, Edit, MetricsFile
 from rotationbench.results.record import environment
 from rotationbench.results.store import write_files
 from rotationbench.sample import DragSample
-from rotationbench.worker import build_evaluator
 
 if TYPE_CHECKING:
     from rotationbench.diffusion.core import StableDiffusion
@@ -66,7 +65,7 @@ class MeasureWorker:
 
     def __init__(self, settings: BenchmarkConfig, *, remote: bool) -> None:
         self.settings = settings
-        self.suite: MetricSuite = build_evaluator(settings)
+        self.suite: MetricSuite = build_evaluator(settings.evaluator, metrics=settings.metrics, device=settings.device)
         self.core: StableDiffusion | None = None
         self._aside = Path(tempfile.mkdtemp(prefix="rotationbench-")) if remote else None
         if self._aside is not None:

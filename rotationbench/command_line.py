@@ -175,7 +175,6 @@ def run_task(config: DictConfig) -> int:
     """
     import logging  # noqa: PLC0415
 
-    from hydra.errors import InstantiationException  # noqa: PLC0415
     from hydra.utils import get_method  # noqa: PLC0415
     from omegaconf import OmegaConf  # noqa: PLC0415
     from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415
@@ -200,11 +199,6 @@ def run_task(config: DictConfig) -> int:
         if error.errno not in FULL:
             raise
         log.error("%s: the disk is full (%s); what was finished is kept.", error.filename, error.strerror)
-    except InstantiationException as error:
-        # Hydra wraps what goes wrong while it builds an object; the reason is what a user can act on.
-        reason = error.__cause__ or error
-        place = "" if isinstance(reason, RotationBenchError) else "evaluator: "
-        log.error("%s%s", place, _one_line(reason))
     return MISUSED
 
 

@@ -9,12 +9,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from hydra.utils import get_class
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rotationbench.diffusion.limits import LORA_FOLDER, MAX_PIXELS, check_model_limits
-from rotationbench.errors import ConfigError
+from rotationbench.errors import ConfigError, RotationBenchError
 from rotationbench.files import abandoned, remove
 from rotationbench.method import DragMethod
 from rotationbench.paths import project_root
@@ -185,6 +186,31 @@ def build_engine(config: dict[str, Any] | DictConfig) -> Engine:
         ConfigError: when `_target_` is missing or names no dataclass with a `crew`, or when a key or value is wrong.
     """
     return cast("Engine", _built(config, "engine", ("crew",)))
+
+
+def build_evaluator(config: dict[str, Any], *, metrics: Any, device: str) -> Any:
+    """The evaluator behind `evaluator`; see `rotationbench.worker.Evaluator`.
+
+    Raises:
+        ConfigError: when it cannot be built.
+    """
+    return build_object(config, "evaluator", metrics=metrics, device=device)
+
+
+def build_object(config: Any, where: str, **arguments: Any) -> Any:
+    """The object behind a section: what `_target_` names, called with the other keys and with `arguments`.
+
+    Raises:
+        ConfigError: when it cannot be built; it names `where`, under which the user finds the section.
+    """
+    try:
+        return instantiate(config, **arguments)
+    except InstantiationException as error:
+        # Hydra wraps what goes wrong while it builds an object; the reason is what a user can act on.
+        if isinstance(error.__cause__, RotationBenchError):
+            raise error.__cause__ from None
+        reason = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
+        raise ConfigError(f"{where}: {reason}") from error
 
 
 def _built(config: dict[str, Any] | DictConfig, where: str, members: tuple[str, ...]) -> object:

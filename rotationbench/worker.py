@@ -13,12 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-
-from rotationbench.config import BenchmarkConfig, build_core, build_method
+from rotationbench.config import BenchmarkConfig, build_core, build_evaluator, build_method
 from rotationbench.editing import Editor
-from rotationbench.errors import ConfigError, DatasetError, LabelError, ResultsError, RotationBenchError
+from rotationbench.errors import DatasetError, LabelError, ResultsError, RotationBenchError
 from rotationbench.results import METRICS_FILE, SCHEMA, Edit, ResultStore, changed_settings, changes, fingerprint
 from rotationbench.results.record import environment, failed_record, sample_record
 from rotationbench.results.store import read_files
@@ -50,22 +47,6 @@ class Evaluator(Protocol):
     def evaluate_edit(self, edit: Edit, sample: DragSample, core: StableDiffusion | None) -> dict[str, float | None]:
         """Measure what is not yet measured of an edit on disk, keep it beside the edit, and return all values."""
         ...
-
-
-def build_evaluator(settings: BenchmarkConfig) -> Any:
-    """What `evaluator` describes.
-
-    Raises:
-        ConfigError: when it cannot be built.
-    """
-    try:
-        return instantiate(settings.evaluator, metrics=settings.metrics, device=settings.device)
-    except InstantiationException as error:
-        # Hydra wraps what goes wrong while it builds an object; the reason is what a user can act on.
-        if isinstance(error.__cause__, RotationBenchError):
-            raise error.__cause__ from None
-        reason = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
-        raise ConfigError(f"evaluator: {reason}") from error
 
 
 @dataclass(frozen=True)
@@ -217,7 +198,9 @@ class EditWorker:
         remote: bool,
     ) -> None:
         self.settings = settings
-        self.evaluator: Evaluator = build_evaluator(settings)
+        self.evaluator: Evaluator = build_evaluator(
+            settings.evaluator, metrics=settings.metrics, device=settings.device
+        )
         self.editor = Editor(build_method(settings.method), settings)
         self.clerk = Clerk(self.editor, config, label, variant)
         self.core: StableDiffusion | None = None

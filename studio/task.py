@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from rotationbench.config import validated
+from rotationbench.config import build_evaluator, validated
 from rotationbench.errors import ConfigError
 from studio.settings import StudioConfig
 
@@ -39,7 +38,7 @@ def run(config: DictConfig) -> int:
 
     settings = validated(StudioConfig, config)
     overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    suite = instantiate(settings.evaluator, metrics=settings.metrics, device=settings.device)
+    suite = build_evaluator(settings.evaluator, metrics=settings.metrics, device=settings.device)
     workshop = Workshop(settings, config, offered_methods(overrides), suite)
     token = settings.studio.needed_token()
     app = create_app(settings, workshop, token)

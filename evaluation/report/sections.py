@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from hydra.utils import instantiate
 from matplotlib.figure import Figure
 
 from evaluation.report.collect import ResultsFolder
 from evaluation.report.tables import Table
+from rotationbench.config import build_object
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,5 +42,8 @@ def added_sections(makers: Sequence[Any], folders: Sequence[ResultsFolder]) -> l
     Args:
         makers: configurations with `_target_`, each of a `SectionMaker`.
         folders: the results folders.
+
+    Raises:
+        ConfigError: when a maker cannot be built.
     """
-    return [section for maker in makers for section in instantiate(maker)(folders)]
+    return [section for maker in makers for section in build_object(maker, "report.sections")(folders)]

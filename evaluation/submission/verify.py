@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig
 from tqdm import tqdm
 
 from evaluation.metrics import METRICS
 from evaluation.submission.archive import MANIFEST, Submission, entry_of, member_of, open_submission
 from evaluation.suite import MetricSuite
-from rotationbench.config import BenchmarkConfig, build_core, resolve_path, validated
+from rotationbench.config import BenchmarkConfig, build_core, build_evaluator, resolve_path, validated
 from rotationbench.datasets import Dataset, open_dataset
 from rotationbench.errors import ConfigError, DatasetError, RotationBenchError
 from rotationbench.pictures import PictureError, read_rgb
@@ -157,7 +156,7 @@ def _wrong_values(
         return []
     digits = {metric.name: metric.digits for metric in METRICS}
     names = sorted({name for entry in chosen for name in entry["values"]} & digits.keys())
-    suite: MetricSuite = instantiate(settings.evaluator, metrics=names or "none", device=settings.device)
+    suite: MetricSuite = build_evaluator(settings.evaluator, metrics=names or "none", device=settings.device)
     core = None
     if suite.needs_core:
         core = build_core(settings.model, device=settings.device, dtype=settings.dtype, cache_dir=settings.cache_dir)

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 from tqdm import tqdm
 
 from rotationbench.benchmark import RESERVED_LABELS
-from rotationbench.config import BenchmarkConfig, build_core, resolve_path, validated
+from rotationbench.config import BenchmarkConfig, build_core, build_evaluator, resolve_path, validated
 from rotationbench.datasets import Dataset, chosen_names, open_dataset
 from rotationbench.datasets.reading import LARGEST_TEXT_BYTES, text_fault
 from rotationbench.errors import ConfigError, DatasetError, LabelError, ResultsError, RotationBenchError
@@ -82,7 +81,7 @@ def run(config: DictConfig) -> int:
             used, or the label already holds other edits and `overwrite` is not set.
     """
     settings = validated(ImportConfig, config)
-    evaluator: Evaluator = instantiate(settings.evaluator, metrics=settings.metrics, device=settings.device)
+    evaluator: Evaluator = build_evaluator(settings.evaluator, metrics=settings.metrics, device=settings.device)
     data = settings.data
     dataset = open_dataset(
         Path(resolve_path(data.root)), data.format, split=data.split, subset=data.subset, check=False
