@@ -28,7 +28,7 @@ from methods.latent_drag import (
     optimise_latent,
 )
 from methods.latent_settings import LatentDragSettings
-from methods.rotation_axis import derived_axis, rotation_axes
+from methods.rotation_axis import rotation_axes
 from rotationbench.diffusion.core import StableDiffusion
 from rotationbench.diffusion.grid import FeatureGrid
 from rotationbench.diffusion.lora import LoraSettings, attached_lora
@@ -38,8 +38,6 @@ from rotationbench.points import GridPoints
 from rotationbench.rotation import turn_between, turn_points
 from rotationbench.sample import DragSample
 from rotationbench.settings import check_between, check_choice, check_not_negative, check_positive
-
-__all__ = ["RotatedReferences", "RotationDrag", "derived_axis", "rotation_axes", "same_direction", "turn"]
 
 ROTATIONS = ("paper", "released")
 PIVOT_ASSIGNMENTS = ("shared", "in_order")

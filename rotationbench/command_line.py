@@ -87,6 +87,7 @@ def _jobs(arguments: Sequence[str]) -> int:
     from hydra.errors import HydraException  # noqa: PLC0415
     from omegaconf.errors import OmegaConfBaseException  # noqa: PLC0415
 
+    from rotationbench.errors import one_line  # noqa: PLC0415
     from rotationbench.paths import project_root  # noqa: PLC0415
     from rotationbench.plugins import add_to_hydra  # noqa: PLC0415
 
@@ -112,7 +113,7 @@ def _jobs(arguments: Sequence[str]) -> int:
                 raise
             parts = [] if statuses else jobs_of_sweep(arguments)
             if len(parts) < 2:
-                print(_one_line(error), file=sys.stderr)
+                print(one_line(error), file=sys.stderr)
                 statuses.append(MISUSED)
             # Hydra composes all jobs before it runs any, and one that it cannot compose ends the sweep.
             for part in parts if len(parts) > 1 else ():
@@ -124,7 +125,7 @@ def _jobs(arguments: Sequence[str]) -> int:
     try:
         run(_arguments_for_hydra(arguments))
     except HydraException as error:
-        print(_one_line(error), file=sys.stderr)
+        print(one_line(error), file=sys.stderr)
         statuses.append(MISUSED)
     return max(statuses, default=0)
 
@@ -232,8 +233,3 @@ def flags_first(arguments: Sequence[str]) -> list[str]:
         else:
             flags.append(argument)
     return [*flags, *settings]
-
-
-def _one_line(error: BaseException) -> str:
-    """The message of an error, its lines joined."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -15,7 +15,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rotationbench.diffusion.limits import LORA_FOLDER, MAX_PIXELS, check_model_limits
-from rotationbench.errors import ConfigError, RotationBenchError
+from rotationbench.errors import ConfigError, RotationBenchError, one_line
 from rotationbench.files import abandoned, remove
 from rotationbench.method import DragMethod
 from rotationbench.paths import project_root
@@ -209,8 +209,7 @@ def build_object(config: Any, where: str, **arguments: Any) -> Any:
         # Hydra wraps what goes wrong while it builds an object; the reason is what a user can act on.
         if isinstance(error.__cause__, RotationBenchError):
             raise error.__cause__ from None
-        reason = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
-        raise ConfigError(f"{where}: {reason}") from error
+        raise ConfigError(f"{where}: {one_line(error.__cause__ or error)}") from error
 
 
 def _built(config: dict[str, Any] | DictConfig, where: str, members: tuple[str, ...]) -> object:

@@ -5,6 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def one_line(error: BaseException) -> str:
+    r"""The message of an error, its lines joined; the error's kind where there is none.
+
+    >>> one_line(ValueError("expected a number,\n    got none"))
+    'expected a number, got none'
+    """
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class RotationBenchError(Exception):
     """Base of every error that stems from the user's input and not from a defect of the program."""
 

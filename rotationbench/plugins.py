@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
+from rotationbench.errors import one_line
 from rotationbench.paths import project_root
 
 GROUP = "rotationbench.plugins"
@@ -93,8 +94,9 @@ def named_classes(group: str, base: type[Base]) -> list[type[Base]]:
                     raise TypeError(f"expected all methods of a {base.__name__}, got none for {', '.join(missing)}")
             except Exception as error:
                 # Whatever is wrong with other people's code, everything else goes on.
-                reason = " ".join(str(error).split()) or type(error).__name__
-                log.warning("plug-in %s: %s: %s %s cannot be used: %s.", plugin.name, file, group, file.stem, reason)
+                log.warning(
+                    "plug-in %s: %s: %s %s cannot be used: %s.", plugin.name, file, group, file.stem, one_line(error)
+                )
             else:
                 found.append(named)
     return found

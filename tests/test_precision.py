@@ -22,6 +22,7 @@ from methods.regiondrag import RegionDrag
 from methods.rotationdrag import RotationDrag
 from methods.sde_drag import SdeDrag
 from rotationbench.diffusion import LoraSettings, attached_lora
+from rotationbench.diffusion.devices import DTYPES
 
 REDUCED = ("fp32", "bf16", "fp16")
 STEPS = 8
@@ -125,8 +126,8 @@ def test_a_step_of_lora_training_is_right_to_rounding(golden_core, golden_sample
     ],
     ids=lambda method: type(method).__name__,
 )
-@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
-def test_every_method_edits_in_reduced_number_types(golden_core, golden_sample, method, dtype):
+@pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if dtype != "fp32"])
+def test_every_method_edits_in_every_number_type(golden_core, golden_sample, method, dtype):
     core = golden_core(dtype=dtype, attention="sdpa", num_inference_steps=4)
     result = method.edit(core, golden_sample("cat").resized((64, 96)))
     assert result.edited.shape == (1, 3, 64, 96)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from rotationbench.config import project_root
 from rotationbench.diffusion import StableDiffusion
-from rotationbench.diffusion.devices import resolve_device, resolve_dtype
+from rotationbench.diffusion.devices import DTYPES
 from rotationbench.diffusion.loading import Components, load_components
 from rotationbench.method import DragResult
 from rotationbench.points import ImagePoints
@@ -75,15 +75,15 @@ def _components(dtype: torch.dtype) -> Components:
     return load_components(str(GOLDEN / "tinyA"), vae=None, dtype=dtype)
 
 
-def load_core(device: str = "cpu", dtype: str = "fp32", **settings: object) -> StableDiffusion:
+def load_core(dtype: str = "fp32", **settings: object) -> StableDiffusion:
     """The recorded random-weight checkpoint on the CPU, ten inference steps unless told otherwise.
 
     A process reads it once for each number type; each core has a copy of its own, which is made in less time.
     """
-    place = resolve_device(device)
-    number_type = resolve_dtype(dtype, place)
+    number_type = DTYPES[dtype]
     arguments = {"num_inference_steps": 10, "attention": "unfused"} | settings
-    return StableDiffusion(deepcopy(_components(number_type)), device=place, dtype=number_type, **arguments)
+    components = deepcopy(_components(number_type))
+    return StableDiffusion(components, device=torch.device("cpu"), dtype=number_type, **arguments)
 
 
 def load_case(case: str, axis: np.ndarray | None = None) -> DragSample:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hydra.utils import get_method, instantiate
+from hydra.utils import get_method
 from omegaconf import OmegaConf
 from tests_helpers import compose_config as composed
 
@@ -12,6 +12,7 @@ from rotationbench.config import (
     BenchmarkConfig,
     ModelConfig,
     build_core,
+    build_evaluator,
     build_method,
     project_root,
     resolve_path,
@@ -56,7 +57,7 @@ def test_every_task_names_a_function(task):
 
 def test_the_evaluator_is_built():
     config = composed()
-    assert callable(instantiate(config.evaluator, metrics="none", device="cpu").evaluate_edit)
+    assert callable(build_evaluator(config.evaluator, metrics="none", device="cpu").evaluate_edit)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -18,9 +18,8 @@ pytest.importorskip("fastapi", reason="the studio's packages are not installed: 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 
-from rotationbench.config import project_root, validated
+from rotationbench.config import build_evaluator, project_root, validated
 from studio.app import create_app
 from studio.edits import Workshop
 from studio.forms import OfferedMethod, offered_methods
@@ -59,7 +58,7 @@ def make_app(folder: Path, *overrides: str, token: str | None = None) -> FastAPI
     with initialize_config_dir(str(project_root() / "conf"), version_base="1.3"):
         config = compose("config", overrides=["task=studio", *given])
     settings = validated(StudioConfig, config)
-    suite = instantiate(settings.evaluator, metrics=settings.metrics, device=settings.device)
+    suite = build_evaluator(settings.evaluator, metrics=settings.metrics, device=settings.device)
     offered = methods_on_offer(*(override for override in overrides if override.startswith("method")))
     return create_app(settings, Workshop(settings, config, offered, suite), token)
 
